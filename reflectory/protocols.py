@@ -56,7 +56,7 @@ class Env(Protocol):
         """Apply one action. Reward and checker stay out of the agent's reach."""
         ...
 
-    def close(self) -> None | Awaitable[None]:
+    def close(self) -> Awaitable[None] | None:
         """Let go of all resources; may be called twice."""
         ...
 

@@ -127,7 +127,8 @@ TYPE_NAMES: Mapping[str, str] = {
 PLACES_OF: Mapping[str, frozenset[str]] = {kind.lower(): frozenset(place.lower() for place in places) for kind, places in USUAL.items()}
 MACHINES: Mapping[str, tuple[str, ...]] = {verb: tuple(kind.lower() for kind in kinds) for verb, kinds in APPLIANCE.items()}
 TREATMENTS_OF: Mapping[str, tuple[str, ...]] = {
-    kind.lower(): tuple(verb for verb, able in (("clean", CLEANABLE), ("heat", HEATABLE), ("cool", COOLABLE)) if kind in able) for kind in USUAL
+    kind.lower(): tuple(verb for verb, able in (("clean", CLEANABLE), ("heat", HEATABLE), ("cool", COOLABLE)) if kind in able)
+    for kind in USUAL
 }
 #: Verb → what a treated thing is then.
 MARKS: Mapping[str, str] = {"clean": "clean", "heat": "hot", "cool": "cool"}

@@ -11,6 +11,7 @@ from typing import Any
 
 from reflectory.envs.household.game import Game
 from reflectory.envs.household.goal import Fact
+from reflectory.envs.household.texts import describe, describe_thing, look, series
 
 NOTHING = "Nothing happens."
 _FLAGS = ("isclean", "ishot", "iscool", "istoggled", "ison", "issliced")
@@ -18,9 +19,9 @@ _ONLY_LOOKS = frozenset({"checked"})
 _HANDS = frozenset({"inreceptacle", "holds", "holdsany", "objectatlocation"})
 #: Verb → predicates it may change: the goal is checked again only when it looks at one of them.
 _TOUCHES = {
-    "go": frozenset({"atlocation"}), "open": frozenset({"opened", "checked"}), "close": frozenset({"opened"}), "take": _HANDS, "move": _HANDS,
-    "clean": frozenset({"isclean"}), "heat": frozenset({"ishot", "iscool"}), "cool": frozenset({"ishot", "iscool"}),
-    "use": frozenset({"ison", "istoggled"}), "slice": frozenset({"issliced"}),
+    "go": frozenset({"atlocation"}), "open": frozenset({"opened", "checked"}), "close": frozenset({"opened"}),
+    "take": _HANDS, "move": _HANDS, "clean": frozenset({"isclean"}), "heat": frozenset({"ishot", "iscool"}),
+    "cool": frozenset({"ishot", "iscool"}), "use": frozenset({"ison", "istoggled"}), "slice": frozenset({"issliced"}),
     "examine": _ONLY_LOOKS, "look": _ONLY_LOOKS, "inventory": _ONLY_LOOKS, "help": _ONLY_LOOKS,
 }  # fmt: skip
 
@@ -57,7 +58,7 @@ class House:
 
     def intro(self) -> str:
         """The first observation."""
-        return f"-= Welcome to TextWorld, ALFRED! =-\n\n{self._look(first=True)}\n\n{self.game.task}"
+        return f"-= Welcome to TextWorld, ALFRED! =-\n\n{look(self, first=True)}\n\n{self.game.task}"
 
     def admissible(self) -> list[str]:
         """All commands that do something now, sorted; do not change the list."""
@@ -89,7 +90,22 @@ class House:
                 out["slice"].extend(f"slice {name[other]} with {name[thing]}" for other in food)
         groups = [out[verb] if len(out[verb]) < 2 else sorted(set(out[verb])) for verb in out]
         clean, close, cool, examine, heat, move, open_, slice_, take, use = groups
-        return [*clean, *close, *cool, *examine, *t.goto(self.here), *heat, "help", "inventory", "look", *move, *open_, *slice_, *take, *use]
+        return [
+            *clean,
+            *close,
+            *cool,
+            *examine,
+            *t.goto(self.here),
+            *heat,
+            "help",
+            "inventory",
+            "look",
+            *move,
+            *open_,
+            *slice_,
+            *take,
+            *use,
+        ]
 
     def _with_held(self, out: dict[str, list[str]], thing: str, receptacle: str, closed: bool) -> None:
         t, o, r = self.t, self.game.names[thing], self.game.names[receptacle]
@@ -101,49 +117,6 @@ class House:
             out["heat"].append(f"heat {o} with {r}")
         if receptacle in t.fridges and thing in t.coolable:
             out["cool"].append(f"cool {o} with {r}")
-
-    def _look(self, *, first: bool = False) -> str:
-        t, name = self.t, self.game.names
-        near = t.at.get(self.here, ())
-        if near:
-            floor = [
-                f"a {name[thing]}"
-                for thing, place in sorted(self.floor)
-                if place == self.here
-                for receptacle in near
-                if (thing, receptacle) in self.taken_from
-            ]
-            return f"You are facing the {_series([name[r] for r in near])}. Next to it, you see {_series(floor)}."
-        seen = [f"a {name[receptacle]}" for receptacle in sorted(t.places) for _ in t.places[receptacle]] if first else []
-        return f"You are in the middle of a room. Looking quickly around you, you see {_series(seen)}."
-
-    def _describe(self, receptacle: str) -> str:
-        name = self.game.names
-        things = _series([f"a {name[thing]}" for thing in self.contents.get(receptacle, ())])
-        if receptacle not in self.t.openable:
-            return f"On the {name[receptacle]}, you see {things}."
-        if receptacle in self.opened:
-            return f"The {name[receptacle]} is open. In it, you see {things}."
-        return f"The {name[receptacle]} is closed."
-
-    def _describe_thing(self, thing: str) -> str:
-        name, flags = self.game.names[thing], self.flags
-        if thing in self.t.is_container:
-            inner = _series([f"a {self.game.names[item]}" for item in self.t.inside.get(thing, ())])
-            return f"This is a normal {name}. In it, you see {inner}."
-        clean, hot, cool = thing in flags["isclean"], thing in flags["ishot"], thing in flags["iscool"]
-        if thing in flags["issliced"] and (clean or hot or cool):
-            words = " and ".join(word for word, true in (("hot", hot), ("cool", cool and not hot), ("clean", clean)) if true)
-            return f"This is a {words} sliced {name}."
-        if clean and (hot or cool):
-            return f"This is a {'hot' if hot else 'cool'} and clean {name}."
-        if hot or clean or cool:
-            return f"This is a {'hot' if hot else 'clean' if clean else 'cold'} {name}."
-        if thing in self.t.toggleable and thing in flags["istoggled"]:
-            return f"This {name} is on."
-        if thing in self.t.sliceable and thing in flags["issliced"]:
-            return f"This is a sliced {name}."
-        return f"There's nothing special about {name}."
 
     # ----------------------------------------------------------------- what the world does
 
@@ -179,13 +152,13 @@ class House:
         name = rest.removeprefix("to ")
         receptacle = self.t.named[name]
         self.here = next(place for place in self.t.places[receptacle] if place != self.here)
-        return f"You arrive at {name}. {self._describe(receptacle)}"
+        return f"You arrive at {name}. {describe(self, receptacle)}"
 
     def _open(self, rest: str) -> str:
         receptacle = self._near(rest)
         self.opened.add(receptacle)
         self.checked.add(receptacle)
-        return f"You open the {rest}. {self._describe(receptacle)}"
+        return f"You open the {rest}. {describe(self, receptacle)}"
 
     def _close(self, rest: str) -> str:
         self.opened.discard(self._near(rest))
@@ -232,7 +205,9 @@ class House:
 
     def _use(self, rest: str) -> str:
         near = self.t.at.get(self.here, ())
-        thing = next(thing for r in near for thing in self.contents.get(r, ()) if self.game.names[thing] == rest and thing in self.t.toggleable)
+        thing = next(
+            thing for r in near for thing in self.contents.get(r, ()) if self.game.names[thing] == rest and thing in self.t.toggleable
+        )
         self.flags["ison"] ^= {thing}
         self.flags["istoggled"].add(thing)
         return f"You turn on the {rest}."
@@ -247,20 +222,19 @@ class House:
         receptacle = self.t.named.get(rest)
         if receptacle is not None:  # commands on offer name only receptacles that stand here
             self.checked.add(receptacle)
-            return self._describe(receptacle)
+            return describe(self, receptacle)
         thing = self._in_hand(rest)
         self.checked.add(thing)
-        return self._describe_thing(thing)
+        return describe_thing(self, thing)
 
     def _look_action(self, _rest: str) -> str:
         self.checked.add(self.here)
-        return self._look()
+        return look(self)
 
     def _inventory(self, _rest: str) -> str:
         self.checked.add(self.t.agent)
-        things = _series([f"a {self.game.names[thing]}" for thing in self.held])
-        text = f"You are carrying: {things}." if self.hands_full else "You are not carrying anything."
-        return text
+        things = series([f"a {self.game.names[thing]}" for thing in self.held])
+        return f"You are carrying: {things}." if self.hands_full else "You are not carrying anything."
 
     def _help(self, _rest: str) -> str:
         self.checked.add(self.t.agent)
@@ -313,10 +287,3 @@ class House:
         self.flags = {key: set(value) for key, value in saved["flags"].items()}
         self._admissible = None
         self.won = self._goal()
-
-
-def _series(items: list[str]) -> str:
-    """`nothing`, `a`, `a, and b`, `a, b, and c`."""
-    if not items:
-        return "nothing"
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])}, and {items[-1]}"

@@ -231,7 +231,9 @@ class Tables:
         pairs = set(facts.get("cancontain", ()))
         self.takes = {  # receptacle → objects it can contain
             receptacle: frozenset(
-                thing for thing, kinds in self.otypes.items() if any((rt, ot) in pairs for rt in self.rtypes.get(receptacle, ()) for ot in kinds)
+                thing
+                for thing, kinds in self.otypes.items()
+                if any((rt, ot) in pairs for rt in self.rtypes.get(receptacle, ()) for ot in kinds)
             )
             for receptacle in self.places
         }

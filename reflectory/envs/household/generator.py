@@ -157,7 +157,7 @@ def possible_goals(house: Layout) -> list[Goal]:
 
 
 @functools.lru_cache(maxsize=512)
-def _house_games(split: str, number: int, quirky: bool) -> tuple[dict[str, Any], ...]:
+def house_games(split: str, number: int, quirky: bool) -> tuple[dict[str, Any], ...]:
     """The tasks of one house: solvable, of mixed types, none won at the start."""
     house = make_house(split, number, quirky=quirky)
     rng = random.Random(f"tasks/{house.name}")
@@ -188,7 +188,7 @@ def _prove(data: dict[str, Any], where: str) -> list[str] | None:
 
 def house_tasks(split: str, house: int, *, quirky: bool = False) -> list[str]:
     """The task sentences a house hosts, at most `TASKS_PER_HOUSE`; their order is the task number of `generate`."""
-    return [read_task(data["grammar"], house_name(split, house, quirky=quirky)) for data in _house_games(split, house, quirky)]
+    return [read_task(data["grammar"], house_name(split, house, quirky=quirky)) for data in house_games(split, house, quirky)]
 
 
 def house_name(split: str, house: int, *, quirky: bool) -> str:
@@ -208,7 +208,7 @@ def generate(split: str, house: int, task: int, *, quirky: bool = False) -> dict
     Raises:
         EnvError: The house hosts fewer tasks.
     """
-    games = _house_games(split, house, quirky)
+    games = house_games(split, house, quirky)
     if task >= len(games):
         msg = f"{house_name(split, house, quirky=quirky)} hosts {len(games)} tasks, numbered from 0; there is no task {task}"
         raise EnvError(msg)
@@ -278,7 +278,11 @@ def _thing_facts(house: Layout) -> list[str]:
     able = (("cleanable", catalog.CLEANABLE), ("heatable", catalog.HEATABLE), ("coolable", catalog.COOLABLE))
     marks = (*able, ("sliceable", catalog.SLICEABLE), ("isReceptacleObject", catalog.CONTAINERS), ("toggleable", frozenset({"DeskLamp"})))
     for thing, (kind, place) in sorted(house.things.items()):
-        facts += [f"(objectType {thing} {kind}Type)", f"(inReceptacle {thing} {place})", f"(objectAtLocation {thing} {house.location[place]})"]
+        facts += [
+            f"(objectType {thing} {kind}Type)",
+            f"(inReceptacle {thing} {place})",
+            f"(objectAtLocation {thing} {house.location[place]})",
+        ]
         if kind in catalog.USUAL:
             facts.append(f"(pickupable {thing})")
         facts += [f"({mark} {thing})" for mark, kinds in marks if kind in kinds]
@@ -288,11 +292,14 @@ def _thing_facts(house: Layout) -> list[str]:
 def _goal(goal: Goal) -> str:
     thing, place = f"(objectType ?o {goal.obj}Type)", f"(receptacleType ?r {goal.dest}Type)"
     if goal.kind == "look":
-        lamp = f"(objectType ?t {goal.dest}Type) (toggleable ?t) (isToggled ?t) (receptacleAtLocation ?r ?l) (atLocation ?a ?l) (inReceptacle ?t ?r)"
+        lamp = f"(objectType ?t {goal.dest}Type) (toggleable ?t) (isToggled ?t) (receptacleAtLocation ?r ?l)"
+        lamp += " (atLocation ?a ?l) (inReceptacle ?t ?r)"
         held = f"(exists (?o - object ?a - agent) (and {thing} (holds ?a ?o)))"
         return f"(and (exists (?t - object ?r - receptacle ?a - agent ?l - location) (and {lamp})) {held})"
     if goal.kind == "two":
         second = f"(exists (?p - object) (and (not (= ?o ?p)) (objectType ?p {goal.obj}Type) (inReceptacle ?p ?r)))"
         return f"(and (exists (?r - receptacle) (exists (?o - object) (and {thing} {place} (inReceptacle ?o ?r) {second}))))"
-    extra = {"clean": "(cleanable ?o) (isClean ?o)", "heat": "(heatable ?o) (isHot ?o)", "cool": "(coolable ?o) (isCool ?o)"}.get(goal.kind, "")
+    extra = {"clean": "(cleanable ?o) (isClean ?o)", "heat": "(heatable ?o) (isHot ?o)", "cool": "(coolable ?o) (isCool ?o)"}.get(
+        goal.kind, ""
+    )
     return f"(and (exists (?r - receptacle) (exists (?o - object) (and {extra} {thing} {place} (inReceptacle ?o ?r)))))"

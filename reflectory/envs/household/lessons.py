@@ -1,7 +1,7 @@
 """The language of household lessons: short sentences about places and procedures, read and written by rule.
 
-Places: `mug in cabinet 6`, `no mug in drawer 2`. Procedures: `open microwave 1 first`, `microwave 1 broken`, `microwave 1 works`,
-`drawer 3 opens at pull 2`, `drawer 3 jams`, `mug 2 stuck`.
+Places: `mug in cabinet 6`, `no mug in drawer 2`, `drawer 3 empty`. Procedures: `open microwave 1 first`, `microwave 1 broken`,
+`microwave 1 works`, `drawer 3 opens at pull 2`, `drawer 3 jams`, `mug 2 stuck`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ _FORMS = (
     ("pulls", re.compile(r"(\w+ \d+) opens at pull (\d+)")),
     ("jams", re.compile(r"(\w+ \d+) jams")),
     ("stuck", re.compile(r"(\w+ \d+) stuck")),
+    ("empty", re.compile(r"(\w+ \d+) empty")),
 )
-PLACES = frozenset({"place", "absent"})
+PLACES = frozenset({"place", "absent", "empty"})
 #: A reflection tells at most so many places; what the task was about comes first.
-MAX_PLACES = 28
+MAX_PLACES = 36
 
 
 def read_lesson(body: str) -> tuple[str, ...] | None:
@@ -72,7 +73,9 @@ def places(work: Mapping[str, Any], goal: Mapping[str, str] | None) -> list[str]
     for kind in missing:
         for place in reversed(work["seen"]):
             rows[f"no {kind} in {place}"] = None
-    return sorted(rows, key=lambda body: not any(word in wanted for word in body.split()[:2]))[:MAX_PLACES]
+    told = sorted(rows, key=lambda body: not any(word in wanted for word in body.split()[:2]))
+    taken = set(work["first"].values())
+    return [*told, *(f"{place} empty" for place in work["seen"] if place not in taken)][:MAX_PLACES]
 
 
 def learned(work: Mapping[str, Any], goal: Mapping[str, str] | None) -> list[str]:
@@ -90,6 +93,8 @@ def supported(body: str, work: Mapping[str, Any]) -> bool:
     if lesson[0] == "absent":
         inside = work["seen"].get(lesson[2])
         return inside is not None and not any(kind_of(thing) == lesson[1] and place == lesson[2] for thing, place in work["first"].items())
+    if lesson[0] == "empty":
+        return lesson[1] in work["seen"] and lesson[1] not in work["first"].values()
     return body.strip() in procedures(work)
 
 
@@ -100,8 +105,19 @@ def sort_lessons(bodies: Iterable[str]) -> dict[str, dict[str, Any]]:
         lesson = read_lesson(body)
         if lesson is None:
             continue
-        if lesson[0] in PLACES:
+        if lesson[0] in ("place", "absent"):
             out[lesson[0]].setdefault(lesson[1], []).append(lesson[2])
         else:
             out[lesson[0]][lesson[1]] = int(lesson[2]) if lesson[0] == "pulls" else True
     return out
+
+
+def denied(told: Mapping[str, Mapping[str, Any]], kind: str) -> set[str]:
+    """Places where lessons speak against finding a type of thing: said so, empty, or looked into and only other things reported.
+
+    Args:
+        told: What `sort_lessons` gave.
+        kind: The type that is looked for.
+    """
+    others = {place for other, places in told["place"].items() if other != kind for place in places}
+    return ({*told["absent"].get(kind, ()), *told["empty"]} | others) - set(told["place"].get(kind, ()))

@@ -105,10 +105,20 @@ class _Script:
 
 def _candidates(house: House, goal: Goal) -> Iterator[list[str]]:
     t, names = house.t, house.game.names
-    things = [(thing, r) for r, inside in sorted(house.contents.items()) for thing in inside if _is(names[thing], goal.obj) and thing in t.pickupable]
+    things = [
+        (thing, r)
+        for r, inside in sorted(house.contents.items())
+        for thing in inside
+        if _is(names[thing], goal.obj) and thing in t.pickupable
+    ]
     held = [(thing, "") for thing in house.held if _is(names[thing], goal.obj)]
     if goal.kind == "look":
-        lamps = [(lamp, r) for r, inside in sorted(house.contents.items()) for lamp in inside if _is(names[lamp], goal.dest) and lamp in t.toggleable]
+        lamps = [
+            (lamp, r)
+            for r, inside in sorted(house.contents.items())
+            for lamp in inside
+            if _is(names[lamp], goal.dest) and lamp in t.toggleable
+        ]
         for lamp, place in lamps:
             for thing, source in [*held, *things]:
                 yield _light(house, thing, source, lamp, place)

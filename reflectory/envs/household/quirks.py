@@ -1,7 +1,8 @@
 """Quirky houses, an extension of ours (off by default): knowing the house, and knowing how, pays.
 
-A game file may carry `"quirks"`: `broken` appliances never work, `needs_open` ones work only with the door open (the refusal reads the same),
-`jammed` doors open at the n-th pull (0: never), `stuck` things do not come loose. Odd places need no extension: the generator just puts things there.
+A game file may carry `"quirks"`: `broken` appliances never work; `needs_open` ones work only with the door open, and refuse in the same
+words; `jammed` doors open at the n-th pull (0: never); `stuck` things do not come loose. Odd places need no extension: the generator just
+puts things there.
 """
 
 from __future__ import annotations

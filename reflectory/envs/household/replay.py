@@ -24,8 +24,7 @@ def transcripts(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         msg = f"there is no transcript file at {path}"
         raise MissingDependency(msg)
-    stream = lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8")
-    with stream:
+    with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             try:
                 row = json.loads(line)
@@ -58,7 +57,12 @@ def replay(path: Path, games: Path | None) -> dict[str, Any]:
             difference = _compare(house, number, expected)
             if difference:
                 result["differences"] += 1
-                result["first_difference"] = result["first_difference"] or {"game": row["game"], "step": number, "cmd": expected.get("cmd"), **difference}
+                result["first_difference"] = result["first_difference"] or {
+                    "game": row["game"],
+                    "step": number,
+                    "cmd": expected.get("cmd"),
+                    **difference,
+                }
     return result
 
 
@@ -72,6 +76,7 @@ def _open(row: dict[str, Any], root: Path | None) -> House:
 
 
 def _compare(house: House, number: int, expected: dict[str, Any]) -> dict[str, Any] | None:
+    ours: dict[str, Any]
     if number == 0:
         ours = {"text": house.intro(), "admissible": house.admissible()}
     else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reflectory.envs.household import catalog
-from reflectory.envs.household.lessons import kind_of, sort_lessons
+from reflectory.envs.household.lessons import denied, kind_of, learned, sort_lessons
 
 _OPENABLE = frozenset(kind.lower() for kind in catalog.OPENABLE)
 _USUAL = {kind.lower(): {place.lower(): float(w) for place, w in places.items()} for kind, places in catalog.USUAL.items()}
@@ -15,19 +15,38 @@ _LAMPS = {place.lower(): float(w) for place, w in catalog.LAMP_PLACES.items()}
 #: Pulls after which a jammed door counts as jammed for good.
 MAX_PULLS = 3
 
+#: Thing type, or "GOAL-KIND THING", → furniture type → chance that one piece of it holds such a thing.
 Priors = Mapping[str, Mapping[str, float]]
 
 
 def common_sense() -> Priors:
-    """Thing type → furniture type → weight, from the catalog."""
-    return {**_USUAL, "desklamp": _LAMPS}
+    """Priors from the catalog: how usual a place is, spread over the pieces of that furniture a room has on average."""
+    pieces: dict[str, float] = {}
+    for room in catalog.ROOMS.values():
+        for kind, (_, low, high) in room.items():
+            pieces[kind.lower()] = max(pieces.get(kind.lower(), 1.0), (low + high) / 2)
+    return {
+        thing: {place: w / pieces[place] / 10 for place, w in places.items()} for thing, places in {**_USUAL, "desklamp": _LAMPS}.items()
+    }
+
+
+def gathering_place(goal: Mapping[str, str], seen: Mapping[str, Sequence[str]]) -> str:
+    """For two things: the destination that already has most of them, "" while none has one."""
+    if goal["kind"] != "two":
+        return ""
+    count = {
+        place: sum(kind_of(thing) == goal["obj"] for thing in things) for place, things in seen.items() if kind_of(place) == goal["dest"]
+    }
+    best = max(count, key=lambda place: (count[place], place), default="")
+    return best if best and count[best] else ""
 
 
 class SearchPolicy:
     """Looks where things usually are, does what the goal says, and heeds lessons.
 
     Args:
-        priors: Thing type → furniture type → weight; None searches in an order drawn from the seed, which knows nothing of houses.
+        priors: Where things usually are; None uses common sense.
+        blind: Know nothing of houses: search in an order drawn from the seed.
     """
 
     def __init__(self, priors: Priors | None = None, *, blind: bool = False) -> None:
@@ -54,6 +73,10 @@ class SearchPolicy:
                     return command
         return next((choice for choice in choices if choice.startswith("go to ")), choices[0])
 
+    def reflect(self, work: Mapping[str, Any]) -> str:
+        """What an attempt taught, as the sentences of `lessons`, each ended by " ."."""
+        return " ".join(f"{body} ." for body in learned(work, work.get("goal")))
+
 
 class _Turn:
     """One decision."""
@@ -61,6 +84,7 @@ class _Turn:
     def __init__(self, work: Mapping[str, Any], priors: Priors | None, seed: int) -> None:
         self.w, self.priors, self.seed = work, priors, seed
         self.lessons = sort_lessons(work.get("lessons", ()))
+        self._against: dict[str, set[str]] = {}
         self.goal = work["goal"]
         self.obj, self.dest, self.kind = self.goal["obj"], self.goal["dest"], self.goal["kind"]
         self.reach = {work["at"], *work["near"]} - {""}
@@ -96,27 +120,21 @@ class _Turn:
         yield from self._explore(self.obj)
 
     def _sources(self) -> list[tuple[str, str]]:
-        target = self._gathering()
+        target = gathering_place(self.goal, self.w["seen"])
         out = []
         for place, things in self.w["seen"].items():
             for thing in things:
                 if kind_of(thing) != self.obj or thing in self.stuck:
                     continue
                 finished = self.kind == "pick" and kind_of(place) == self.dest
-                treated = self.kind in catalog.MACHINES and kind_of(place) == self.dest and catalog.MARKS[self.kind] in self.w["done"].get(thing, ())
+                treated = (
+                    self.kind in catalog.MACHINES
+                    and kind_of(place) == self.dest
+                    and catalog.MARKS[self.kind] in self.w["done"].get(thing, ())
+                )
                 if not finished and not treated and place != target:
                     out.append((thing, place))
         return out
-
-    def _gathering(self) -> str:
-        """For two things: the place that already has one."""
-        if self.kind != "two":
-            return ""
-        count = {
-            place: sum(kind_of(thing) == self.obj for thing in things) for place, things in self.w["seen"].items() if kind_of(place) == self.dest
-        }
-        best = max(count, key=lambda place: (count[place], place), default="")
-        return best if best and count[best] else ""
 
     def _explore(self, kind: str) -> Iterator[str]:
         unknown = [place for place in self.w["places"] if place not in self.w["seen"]]
@@ -134,7 +152,7 @@ class _Turn:
         """Sort key: lessons first, then the chance of a find per step, then the name."""
         if place in self.lessons["place"].get(kind, ()):
             rank = 0.0
-        elif place in self.lessons["absent"].get(kind, ()):
+        elif place in self._denied(kind):
             rank = 2.0
         else:
             rank = 1.0
@@ -144,13 +162,18 @@ class _Turn:
         cost = 1.0 if place in self.reach else 2.0 if closed else 1.0
         if place in self.lessons["pulls"]:
             cost += self.lessons["pulls"][place] - 1
-        same = sum(kind_of(other) == of for other in self.w["places"])
-        return (rank, -self._chance(kind, of) / same / cost, of, int(place.rpartition(" ")[2]))
+        return (rank, -self._chance(kind, of) / cost, of, int(place.rpartition(" ")[2]))
+
+    def _denied(self, kind: str) -> set[str]:
+        if kind not in self._against:
+            self._against[kind] = denied(self.lessons, kind)
+        return self._against[kind]
 
     def _chance(self, kind: str, of: str) -> float:
         if self.priors is None:
             return hashlib.blake2b(f"{self.seed}|{kind}|{of}".encode(), digest_size=2).digest()[0] / 255.0
-        return self.priors.get(kind, {}).get(of, 0.0) + 0.05
+        told = self.priors.get(f"{self.kind} {kind}") or self.priors.get(kind, {})
+        return told.get(of, 0.0) + 0.002
 
     def _trouble(self, place: str) -> int:
         """1 for a door that jams, unless a lesson tells how often to pull."""
@@ -181,7 +204,7 @@ class _Turn:
         return (int(broken), int(not works), int(machine not in self.reach), int(machine.rpartition(" ")[2]))
 
     def _deliver(self, held: str) -> Iterator[str]:
-        gathering = self._gathering()
+        gathering = gathering_place(self.goal, self.w["seen"])
         targets = [place for place in self.w["places"] if kind_of(place) == self.dest]
         for place in sorted(targets, key=lambda place: (place != gathering, self._effort(place))):
             if place not in self.reach:

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from reflectory.envs.household.game import read_task
 from reflectory.envs.household.generator import SPLITS, house_name, house_tasks
-from reflectory.errors import ConfigError, MissingDependency, did_you_mean
+from reflectory.errors import ConfigError, GameFileError, MissingDependency, did_you_mean
 from reflectory.records import Task
 
 #: Tasks taken from each generated house, so that a set has many houses and each hosts more than one task.
@@ -69,9 +70,11 @@ def house_of_tasks(split: str, house: int, *, quirky: bool = False, limit: int =
     found = house_tasks(split, house, quirky=quirky)[:limit]
     return [
         Task(
-            goal=sentence.partition(": ")[2], env="household", id=f"{name}/{number}",
+            goal=sentence.partition(": ")[2],
+            env="household",
+            id=f"{name}/{number}",
             inputs={"split": split, "house": house, "number": number, "quirky": quirky, "situation": name},
-        )  # fmt: skip
+        )
         for number, sentence in enumerate(found)
     ]
 
@@ -79,9 +82,7 @@ def house_of_tasks(split: str, house: int, *, quirky: bool = False, limit: int =
 def _game_files(source: str) -> list[Path]:
     place = source or os.environ.get("ALFWORLD_DATA", "")
     if not place:
-        msg = (
-            "no games named: give --tasks generated:dev, --tasks quirky:dev or --tasks PATH, or set ALFWORLD_DATA to the folder of the ALFWorld data"
-        )
+        msg = "no games named: give --tasks generated:dev, quirky:dev or a PATH, or set ALFWORLD_DATA to the folder of the ALFWorld data"
         raise MissingDependency(msg)
     path = Path(place).expanduser()
     if not path.exists():
@@ -131,8 +132,13 @@ def unpack(archive: Path) -> Path:
 
 def _from_file(path: Path) -> Task:
     floor = _FLOOR.search(str(path))
+    try:
+        grammar = json.loads(path.read_text(encoding="utf-8"))["grammar"]
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        msg = f"{path} is no game file: {error!r}"
+        raise GameFileError(msg) from error
     return Task(
-        goal="", env="household", id="/".join(path.parts[-4:-1]),
+        goal=read_task(grammar, str(path)).partition(": ")[2], env="household", id="/".join(path.parts[-4:-1]),
         inputs={"path": str(path), "situation": f"FloorPlan{floor.group(1)}" if floor else str(path.parent)},
     )  # fmt: skip
 

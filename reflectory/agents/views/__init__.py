@@ -1,0 +1,1 @@
+"""How worlds are shown to models."""

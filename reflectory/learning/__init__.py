@@ -1,0 +1,1 @@
+"""Recipes: how what this package ships was made."""

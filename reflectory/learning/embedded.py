@@ -1,0 +1,183 @@
+"""The recipe of the embedded policy: three checkpoints from generated houses and, where it is at hand, the ALFWorld train split.
+
+`strong` learns from a teacher with search priors, with true, missing, irrelevant, wrong and denying lessons in context. `novice` learns
+from a teacher that searches in a random order, and briefly: it has something to learn. `trusting` never sees a wrong lesson, for attack
+studies.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from reflectory.envs.household.game import load_game, parse_game
+from reflectory.envs.household.generator import house_games
+from reflectory.envs.household.lessons import read_lesson
+from reflectory.envs.household.search import Priors
+from reflectory.envs.household.tasks import household_tasks, read_goals
+from reflectory.errors import UnknownName, did_you_mean
+from reflectory.learning.household_data import Sample, Teacher, Teaching, count_priors, reading_samples
+from reflectory.learning.tokenizer import build_tokenizer
+from reflectory.learning.trainer import TrainConfig, encode, new_model, train
+
+#: What a prompt of this model starts with; asked for anything else, it says what would work.
+PREFIXES = ("task ", "goal ", "reflect ")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One checkpoint.
+
+    Attributes:
+        teaching: How its teacher plays.
+        passes: How often the real train games are played, with other chance each time.
+        houses: Plain and quirky generated houses (each).
+        readings: How often people's sentences are repeated among the samples.
+        training: Optimisation.
+    """
+
+    teaching: Teaching
+    passes: int = 1
+    houses: int = 400
+    readings: int = 2
+    training: TrainConfig = field(default_factory=TrainConfig)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "strong": Recipe(Teaching(), passes=2, houses=500, readings=6, training=TrainConfig(tokens=22_000_000)),
+    "novice": Recipe(Teaching(blind=True, wrong=0.15), training=TrainConfig(tokens=4_000_000)),
+    "trusting": Recipe(Teaching(wrong=0.0), houses=300, training=TrainConfig(tokens=9_000_000)),
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where samples come from.
+
+    Attributes:
+        games: Folder or archive of ALFWorld train games; "" uses generated houses only.
+        goals: `human_goals.json[.xz]`; "" leaves goal reading out. Only its train split is used.
+    """
+
+    games: str = ""
+    goals: str = ""
+
+
+def train_embedded(name: str, out: Path, sources: Sources, *, tokens: int | None = None, seed: int = 0) -> Path:
+    """Make one checkpoint; run it again after a kill and it goes on where it was.
+
+    Args:
+        name: strong, novice or trusting.
+        out: Work folder: samples, resumable state, and at the end `checkpoint/`, ready for `hf:PATH`.
+        sources: Where samples come from.
+        tokens: Tokens to train on, instead of the recipe's.
+        seed: Of samples and weights.
+
+    Returns:
+        The folder of the finished checkpoint.
+
+    Raises:
+        UnknownName: No such recipe.
+    """
+    if name not in RECIPES:
+        msg = f"there is no recipe {name!r}. {did_you_mean(name, RECIPES)}"
+        raise UnknownName(msg)
+    recipe = RECIPES[name]
+    training = replace(recipe.training, seed=seed, tokens=tokens or recipe.training.tokens)
+    out.mkdir(parents=True, exist_ok=True)
+    counts = _prepare(recipe, out, sources, seed)
+    train(out / "start", out / "samples.npz", out / "model", training)
+    return _export(name, out, {"samples": counts, "recipe": {**asdict(recipe), "training": asdict(training)}, "seed": seed})
+
+
+def _prepare(recipe: Recipe, out: Path, sources: Sources, seed: int) -> dict[str, int]:
+    """Samples, tokenizer and fresh weights; done once."""
+    counts = out / "samples.json"
+    if counts.exists():
+        return dict(json.loads(counts.read_text(encoding="utf-8")))
+    paths = [str(task.inputs["path"]) for task in household_tasks(sources.games)] if sources.games else []
+    paths = [path for path in paths if "/valid" not in path]  # an archive may carry development games too
+    priors = count_priors(load_game(Path(path)) for path in paths) if paths else None
+    reading = list(reading_samples(read_goals(Path(sources.goals)), "train")) if sources.goals else []
+    tokenizer = build_tokenizer([sample.prompt.removeprefix("goal ").removesuffix(" ; read") for sample in reading])
+    tokenizer.save_pretrained(out / "start")
+    samples = [*_play_all(recipe, paths, priors, seed), *reading * recipe.readings]
+    samples.sort()
+    random.Random(seed).shuffle(samples)
+    written = encode(samples, tokenizer, out / "samples.npz")
+    new_model(len(tokenizer), seed=seed).save_pretrained(out / "start")
+    counts.write_text(json.dumps(written), encoding="utf-8")
+    return written
+
+
+Job = tuple[str, Sequence[Any], Teaching, Priors | None, int]
+
+
+def _play_all(recipe: Recipe, paths: Sequence[str], priors: Priors | None, seed: int) -> list[Sample]:
+    """All games played by the teacher, over the cores of the machine; the same samples whatever their number."""
+    jobs: list[Job] = []
+    for number in range(recipe.passes):
+        jobs += [("files", part, recipe.teaching, priors, seed * 100 + number) for part in _parts(paths)]
+    for kind in ("generated", "quirky"):
+        jobs += [(kind, part, recipe.teaching, priors, seed * 100) for part in _parts(range(recipe.houses))]
+    samples: list[Sample] = []
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        for number, part in enumerate(pool.imap(_play, jobs), 1):
+            samples += part
+            print(f"samples: {number}/{len(jobs)} parts, {len(samples)} pairs", file=sys.stderr)
+    return samples
+
+
+def _parts(items: Iterable[Any]) -> list[list[Any]]:
+    rows = list(items)
+    return [rows[index::16] for index in range(16) if rows[index::16]]
+
+
+def _play(job: Job) -> list[Sample]:
+    kind, items, teaching, priors, seed = job
+    teacher = Teacher(teaching, priors)
+    if kind == "files":
+        return [sample for path in items for sample in teacher.samples(load_game(Path(path)), random.Random(f"{seed}/{_game_key(path)}"))]
+    return [sample for number in items for sample in _play_house(teacher, number, kind == "quirky", seed)]
+
+
+def _game_key(path: str) -> str:
+    """The game's own name, so that samples do not depend on where the data lies."""
+    return "/".join(Path(path).parts[-3:-1])
+
+
+def _play_house(teacher: Teacher, number: int, quirky: bool, seed: int) -> Iterator[Sample]:
+    """The tasks of one train house, some with what an earlier task in the same house taught."""
+    before: list[str] = []
+    for task, data in enumerate(house_games("train", number, quirky)):
+        rng = random.Random(f"{seed}/{quirky}/{number}/{task}")
+        told = before if rng.random() < 0.5 else ()
+        samples = list(teacher.samples(parse_game(data, f"house {number}, task {task}"), rng, before=told))
+        yield from samples
+        notes = next((sample.answer for sample in samples if sample.kind == "reflect"), "")
+        before = [body.strip() for body in notes.split(" .") if read_lesson(body)] or before
+
+
+def _export(name: str, out: Path, made: Mapping[str, Any]) -> Path:
+    """The trained weights with tokenizer and card."""
+    target = out / "checkpoint"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for source in (out / "model" / "model.safetensors", out / "model" / "config.json"):
+        shutil.copy2(source, target)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy2(out / "start" / file, target)
+    done = json.loads((out / "model" / "done.json").read_text(encoding="utf-8"))
+    card = {
+        "format": 1, "family": "household-embedded", "name": name, "supports": ["household"], "prefixes": list(PREFIXES),
+        "trained": {**made, "tokens": done["tokens"], "steps": done["step"]},
+    }  # fmt: skip
+    (target / "reflectory.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return target

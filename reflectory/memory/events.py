@@ -1,0 +1,84 @@
+"""What the journal says: events, their canonical form and their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reflectory.errors import MemoryFault
+
+EventKind = Literal["add", "merge", "supersede", "cite", "quarantine", "promote", "revoke", "forget", "undo"]
+KINDS: frozenset[str] = frozenset(get_args(EventKind))
+#: Hash "before the first event".
+GENESIS = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the journal.
+
+    Attributes:
+        seq: Position, from 1, without gaps.
+        at: When it was written, microseconds since 1970; for people only, nothing is derived from it.
+        kind: What happened.
+        record_id: The record it is about; "" for events about several (`cite`, `undo`).
+        payload: JSON values; their form depends on `kind`, see `reflectory.memory.state`.
+        sha256: Hash over this event and the hash of the one before: a changed, missing or moved event breaks the chain.
+        embedder: Id of the embedder that made `vector`; "" without one.
+        vector: The text's unit vector as little-endian float32.
+    """
+
+    seq: int
+    at: int
+    kind: EventKind
+    record_id: str
+    payload: dict[str, Any]
+    sha256: bytes
+    embedder: str = ""
+    vector: bytes | None = field(default=None, repr=False)
+
+    def touched(self) -> tuple[str, ...]:
+        """Ids of all records the event is about, each once."""
+        if self.kind == "cite":
+            return tuple(dict.fromkeys((*self.payload["shown"], *self.payload["cited"])))
+        return tuple(self.payload["records"]) if self.kind == "undo" else (self.record_id,)
+
+    def embedding(self) -> NDArray[np.float32] | None:
+        """The vector, shape (dim,); None without one."""
+        return None if self.vector is None else np.frombuffer(self.vector, dtype="<f4").astype(np.float32)
+
+
+def canonical(value: Any) -> str:
+    """JSON text that is the same for equal values: ASCII only, sorted keys, no spaces.
+
+    Raises:
+        MemoryFault: The value has no JSON form (NaN, infinity, foreign objects).
+    """
+    try:
+        return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        msg = f"cannot write this to the memory: {error}. Records hold finite numbers, text, lists and mappings only."
+        raise MemoryFault(msg) from error
+
+
+def chain(before: bytes, row: tuple[int, int, str, str, str, str, bytes | None]) -> bytes:
+    """Hash of an event.
+
+    Args:
+        before: Hash of the event before, `GENESIS` for the first.
+        row: seq, at, kind, record id, payload as canonical JSON, embedder id, vector.
+
+    Returns:
+        32 bytes.
+    """
+    seq, at, kind, record_id, payload, embedder, vector = row
+    digest = hashlib.sha256(before)
+    digest.update(canonical([seq, at, kind, record_id, embedder, len(payload), -1 if vector is None else len(vector)]).encode())
+    digest.update(payload.encode("ascii"))
+    digest.update(vector or b"")
+    return digest.digest()

@@ -1,0 +1,45 @@
+"""The visible state of a memory as a hash and as lines of JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from reflectory.memory.events import canonical
+from reflectory.memory.state import State
+from reflectory.records import Record
+
+
+def content_digest(pairs: Iterable[tuple[Record, State]]) -> str:
+    """Hash of what a memory holds, whatever the order in which it came in.
+
+    Args:
+        pairs: Records with their states, in any order.
+
+    Returns:
+        64 hex digits. Journal positions and the order within lineages, steps and parents do not count; everything else does.
+    """
+    digest = hashlib.sha256()
+    for line in sorted(canonical(_unordered(record, state)) for record, state in pairs):
+        digest.update(line.encode("ascii") + b"\n")
+    return digest.hexdigest()
+
+
+def jsonl(pairs: Iterable[tuple[Record, State]]) -> Iterator[str]:
+    """One line of JSON per record: its fields and `lineage`, a list of [kind, source].
+
+    Args:
+        pairs: Records with their states.
+
+    Yields:
+        Lines without line feed, ASCII, keys sorted.
+    """
+    for record, state in pairs:
+        yield canonical({**record.model_dump(mode="json"), "lineage": [[origin.kind, origin.source] for origin in state.lineage]})
+
+
+def _unordered(record: Record, state: State) -> dict[str, Any]:
+    fields = record.model_dump(mode="json", exclude={"seq", "origin"})  # the lineage says all that the origin says
+    fields["steps"], fields["parents"] = sorted(fields["steps"]), sorted(fields["parents"])
+    return {**fields, "lineage": sorted([origin.kind, origin.source] for origin in state.lineage)}
