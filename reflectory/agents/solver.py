@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reflectory.agents.role import Context, Runtime, State, call_step, make_turn, request_seed
-from reflectory.agents.view import Prompt, Turn, View
+from reflectory.agents.view import Prompt, Situated, Turn, View
 from reflectory.records import Request
 
 
@@ -43,7 +41,9 @@ class Solver:
             reading, n = await self._read(turn, context, n)
             update["reading"] = reading
             turn = turn.model_copy(update={"reading": tuple(reading)})
-        prompt, here = offer(turn, context.view, state["tried"])
+        # Where the agent is: a view that keeps typed state can tell better than the last thing the world showed.
+        here = context.view.situation(turn) if isinstance(context.view, Situated) else str(state["here"])
+        prompt = offer(turn, context.view, Counter(state["tried"].get(here, ())))
         model = context.model(self.role)
         request = self._request(prompt, context, turn.attempt, n)
         reply = await model.generate(request)
@@ -82,32 +82,22 @@ class Solver:
         return reading, n + 1
 
 
-def offer(turn: Turn, view: View, tried: Mapping[str, Sequence[str]]) -> tuple[Prompt, str]:
-    """The prompt with the actions that were tried least under it: first all untried ones, then those tried once, and so on.
+def offer(turn: Turn, view: View, tried: Counter[str]) -> Prompt:
+    """The prompt with the actions that were tried least in this situation: first all untried ones, then those tried once, and so on.
 
-    A situation is what the model is shown: under the same prompt a model would do the same again. What is not offered is taken out of the
-    observation before the view sees it, so prompt text and choices agree and every model, scripted ones too, is offered the same.
+    What is not offered is taken out of the observation before the view sees it, so prompt text and choices agree and every model,
+    scripted ones too, is offered the same. No action can be repeated for ever, whatever the model prefers.
 
     Args:
         turn: What the role may look at.
         view: How it is shown.
-        tried: Situation → the actions chosen in it so far in this attempt.
-
-    Returns:
-        The prompt, and the key of its situation.
+        tried: Action → how often it was tried here.
     """
-    prompt = view.solve(turn)
-    here = situation(prompt)
-    counts, choices = Counter(tried.get(here, ())), turn.observation.choices
-    if counts and choices:
-        fewest = min(counts.get(choice, 0) for choice in prompt.choices or choices)
-        left = tuple(choice for choice in choices if counts.get(choice, 0) <= fewest)
-        again = view.solve(turn.model_copy(update={"observation": turn.observation.model_copy(update={"choices": left})}))
-        if again.choices != ():  # a view that shows none of what is left gets to choose from all
-            return again, here
-    return prompt, here
-
-
-def situation(prompt: Prompt) -> str:
-    """A short hash of what a prompt shows."""
-    return hashlib.blake2b("\n".join(message.content for message in prompt.messages).encode(), digest_size=12).hexdigest()
+    choices = turn.observation.choices
+    if tried and choices:
+        fewest = min(tried[choice] for choice in choices)
+        left = tuple(choice for choice in choices if tried[choice] == fewest)
+        prompt = view.solve(turn.model_copy(update={"observation": turn.observation.model_copy(update={"choices": left})}))
+        if prompt.choices != ():  # a view that shows none of what is left gets to choose from all
+            return prompt
+    return view.solve(turn)

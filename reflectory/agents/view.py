@@ -79,3 +79,12 @@ class View(Protocol):
     def cited(self, action: str, prompt: Prompt, hits: Sequence[Hit]) -> tuple[str, ...]:
         """Ids of shown records that the chosen action used (a recalled place that is visited, a procedure that is followed)."""
         ...
+
+
+@runtime_checkable
+class Situated(Protocol):
+    """A View that tells when the agent is in the same situation again, where nothing it does would come out differently."""
+
+    def situation(self, turn: Turn) -> str:
+        """A key, equal for equal situations of one attempt."""
+        ...

@@ -36,7 +36,7 @@ async def reset(state: State, runtime: Runtime[RunContext]) -> Update:
         "answer": None,
         "n": 1,
         "moves": 0,
-        "here": "",
+        "here": observation.digest(),
         "tried": {},
         "reward": 0.0,
         "ended": None,
@@ -88,6 +88,7 @@ async def env(state: State, runtime: Runtime[RunContext]) -> Update:
         "ended": "terminated" if result.terminated else "limit:steps" if limit is not None and moves >= limit else None,
     }
     if not failed:
+        update["here"] = result.observation.digest()
         update["history"] = [*state["history"], [action, result.observation.text]]
     if step.shown or step.cited:
         used = state["used"]

@@ -7,6 +7,7 @@ to a second group. What the model does: which verb, which place next, which mach
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -42,6 +43,10 @@ class TrackedView:
         if not goal:
             return task.goal
         return " ".join([goal["obj"], goal["dest"], goal["kind"], *MACHINES.get(goal["kind"], ())])
+
+    def situation(self, turn: Turn) -> str:
+        """A hash of the tracked state: a refusal that taught something (one more pull at a jammed door) is a new situation."""
+        return hashlib.blake2b(repr(turn.work).encode(), digest_size=12).hexdigest()
 
     # ---------------------------------------------------------------- goals in people's words
 

@@ -35,11 +35,10 @@ class HouseholdTracker:
         held: thing in hand. done: thing → treatments. lit: lamps switched on. first: thing → where it was first seen.
         jammed: door → failed pulls. pulled: door → pulls it took to open. stuck: things that would not come loose.
         refused / ran: machine → "shut" or "open", the state of its door when it failed / worked ("open" wins for refused).
-        steps: actions so far. failed: did the last action change nothing.
     """
 
     def __init__(self) -> None:
-        self.sentence, self.steps, self.failed = "", 0, False
+        self.sentence = ""
         self.goal: dict[str, str] | None = None
         self.places: list[str] = []
         self.seen: dict[str, list[str]] = {}
@@ -61,7 +60,6 @@ class HouseholdTracker:
         if action is None:
             self._begin(text)
         else:
-            self.steps += 1
             self._act(action.strip(), text)
         for place, listed in (*_ON.findall(text), *_OPEN.findall(text)):
             self._see(place, _ARTICLE.findall(listed))
@@ -90,10 +88,8 @@ class HouseholdTracker:
         return sorted({place for place in named if place in known})
 
     def _act(self, action: str, text: str) -> None:
-        self.failed = text.startswith("Nothing happens")
         refused = _REFUSED.match(text)
         if refused:
-            self.failed = True
             self._refuse(action, refused.group(1), refused.group(2))
         elif action.startswith("go to ") and text.startswith("You arrive at "):
             self.at = action.removeprefix("go to ")
@@ -142,5 +138,5 @@ class HouseholdTracker:
             "open": [place for place, is_open in self.doors.items() if is_open],
             "at": self.at, "near": self.near, "held": self.held, "done": dict(self.done), "lit": list(self.lit), "first": dict(self.first),
             "jammed": dict(self.jammed), "pulled": dict(self.pulled), "stuck": list(self.stuck), "refused": dict(self.refused),
-            "ran": dict(self.ran), "steps": self.steps, "failed": self.failed,
+            "ran": dict(self.ran),
         }  # fmt: skip
