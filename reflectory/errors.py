@@ -111,7 +111,7 @@ class LimitReached(ReflectoryError):
     code = "limit"
 
     def __init__(self, name: str, used: float, limit: float) -> None:
-        super().__init__(f"the {name} budget is spent: {used:g} of {limit:g}. Raise it with `--budget {name}=N` or in RunConfig.budget.")
+        super().__init__(f"the {name} budget is spent: {used:g} of {limit:g}. Raise it with `-c budget.{name}=N`, or in RunConfig.budget.")
         self.name, self.used, self.limit = name, used, limit
 
 

@@ -17,7 +17,7 @@ class Turn(Frozen):
     Attributes:
         task: What to do; for human-phrased goals `task.goal` is the human sentence.
         observation: The last thing the world showed.
-        history: (action, observation text) pairs of this attempt without the failed ones, oldest first.
+        history: (action, observation text) pairs of this attempt without the failed ones, oldest first; the first is ("", the opening).
         work: The tracker's typed state; None where the world has no tracker.
         hits: What memory recalled for this attempt.
         reading: Interpretations of a free-text goal, best first; empty when it needed none.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, ClassVar
 
 import typer
@@ -91,6 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: Without the program's name; None means `sys.argv`.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    if str(Path.cwd()) not in sys.path:  # dotted paths may name modules beside the caller; the installed packages come first
+        sys.path.append(str(Path.cwd()))
     try:
         get_command(app)(args=given, prog_name="reflectory")
     except ReflectoryError as error:

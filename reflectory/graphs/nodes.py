@@ -28,7 +28,7 @@ async def reset(state: State, runtime: Runtime[RunContext]) -> Update:
     return {
         "attempt": attempt,
         "observation": observation_json(observation),
-        "history": [],
+        "history": [["", observation.text]],
         "env_ref": context.env.ref(),
         "work": context.env.work(),
         "recalled": [],

@@ -57,7 +57,7 @@ class State(TypedDict, total=False):
         task: key, goal, env, situation and seed; the full Task is in the context.
         attempt: Which trial this is.
         observation: The last observation as JSON.
-        history: This attempt's [action, observation text] pairs without the failed ones.
+        history: This attempt's [action, observation text] pairs without the failed ones; the first is ["", the opening text].
         env_ref: env, task, seed and actions (or a snapshot): enough to come back.
         work: The tracker's typed state.
         recalled: What memory gave at the start of the attempt (hits as JSON).

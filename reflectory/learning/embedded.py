@@ -26,6 +26,7 @@ from reflectory.errors import UnknownName, did_you_mean
 from reflectory.learning.household_data import Sample, Teacher, Teaching, count_priors, reading_samples
 from reflectory.learning.tokenizer import build_tokenizer
 from reflectory.learning.trainer import TrainConfig, encode, new_model, train
+from reflectory.runs.directory import lock
 
 #: What a prompt of this model starts with; asked for anything else, it says what would work.
 PREFIXES = ("task ", "goal ", "reflect ")
@@ -52,7 +53,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "strong": Recipe(Teaching(), passes=2, houses=500, readings=6, training=TrainConfig(tokens=22_000_000)),
-    "novice": Recipe(Teaching(blind=True, wrong=0.15), training=TrainConfig(tokens=4_000_000)),
+    "novice": Recipe(Teaching(blind=True, wrong=0.15), training=TrainConfig(tokens=10_000_000)),
     "trusting": Recipe(Teaching(wrong=0.0), houses=300, training=TrainConfig(tokens=9_000_000)),
 }
 
@@ -85,16 +86,17 @@ def train_embedded(name: str, out: Path, sources: Sources, *, tokens: int | None
 
     Raises:
         UnknownName: No such recipe.
+        RunError: Another process trains in this folder.
     """
     if name not in RECIPES:
         msg = f"there is no recipe {name!r}. {did_you_mean(name, RECIPES)}"
         raise UnknownName(msg)
     recipe = RECIPES[name]
     training = replace(recipe.training, seed=seed, tokens=tokens or recipe.training.tokens)
-    out.mkdir(parents=True, exist_ok=True)
-    counts = _prepare(recipe, out, sources, seed)
-    train(out / "start", out / "samples.npz", out / "model", training)
-    return _export(name, out, {"samples": counts, "recipe": {**asdict(recipe), "training": asdict(training)}, "seed": seed})
+    with lock(out):
+        counts = _prepare(recipe, out, sources, seed)
+        train(out / "start", out / "samples.npz", out / "model", training)
+        return _export(name, out, {"samples": counts, "recipe": {**asdict(recipe), "training": asdict(training)}, "seed": seed})
 
 
 def _prepare(recipe: Recipe, out: Path, sources: Sources, seed: int) -> dict[str, int]:
@@ -171,9 +173,9 @@ def _export(name: str, out: Path, made: Mapping[str, Any]) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     for source in (out / "model" / "model.safetensors", out / "model" / "config.json"):
-        shutil.copy2(source, target)
+        shutil.copyfile(source, target / source.name)
     for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy2(out / "start" / file, target)
+        shutil.copyfile(out / "start" / file, target / file)
     done = json.loads((out / "model" / "done.json").read_text(encoding="utf-8"))
     card = {
         "format": 1, "family": "household-embedded", "name": name, "supports": ["household"], "prefixes": list(PREFIXES),

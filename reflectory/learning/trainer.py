@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import sys
 import time
@@ -178,7 +179,7 @@ def _run(rank: int, ranks: int, start: Path, data: Path, out: Path, config: Trai
     if going_on:
         _load_optimizer(optimizer, resume)
     _loop(model, optimizer, Batches(data, config, rank, ranks), state, out)
-    if rank == 0:
+    if rank == 0 and state["tokens"] >= config.tokens:
         model.save_pretrained(out)
         (out / "done.json").write_text(json.dumps({**state, "config": asdict(config)}))
     if ranks > 1:
@@ -201,6 +202,8 @@ def _loop(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, batches: Batche
             losses.append(loss)
             state.update(step=state["step"] + 1, batch=number + 1, tokens=state["tokens"] + count)
             now = time.monotonic()
+            if not _parent_lives():
+                return  # a rank whose parent was killed must not go on writing beside the next run
             if now - shown > 15 and batches.rank == 0:
                 state["seconds"] = now - began
                 mean, shown = sum(losses) / len(losses), now
@@ -216,6 +219,11 @@ def _loop(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, batches: Batche
                 break
         else:
             state.update(epoch=state["epoch"] + 1, batch=0)
+
+
+def _parent_lives() -> bool:
+    parent = multiprocessing.parent_process()
+    return parent is None or parent.is_alive()
 
 
 def _step(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, ids: torch.Tensor, mask: torch.Tensor, ranks: int) -> tuple[float, int]:

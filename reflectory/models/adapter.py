@@ -40,7 +40,7 @@ def as_model(obj: Any, callbacks: Sequence[BaseCallbackHandler] | None = None) -
     if isinstance(obj, BaseChatModel) and not getattr(type(obj), "takes_requests", False):
         return ChatAdapter(obj, callbacks)
     # A chat model has a `generate` of its own, with another meaning: it must not pass for a Model by accident.
-    if isinstance(obj, Model) and not isinstance(obj, type):
+    if isinstance(obj, Model) and not isinstance(obj, type):  # pyright: ignore[reportGeneralTypeIssues] - `takes_requests` told them apart
         return obj
     msg = (
         f"{type(obj).__name__} is no model: pass an object with `name` and `async generate(request)`, a LangChain chat model, or resolve "

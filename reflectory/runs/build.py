@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from reflectory.agents.view import View
 from reflectory.config import RunConfig
@@ -146,8 +146,7 @@ def make_graph(graph: Any, config: RunConfig) -> Wiring | Compiled:
     if not isinstance(found, Wiring) and not hasattr(found, "ainvoke"):
         msg = f"a graph is a Wiring or a compiled LangGraph graph, not {type(found).__name__}."
         raise ConfigError(msg)
-    made: Wiring | Compiled = found
-    return made
+    return cast("Wiring | Compiled", found)
 
 
 def make_models(spec: Spec) -> tuple[dict[str, Model], list[Model]]:
@@ -201,6 +200,13 @@ def make_memory(setup: Setup, own: Path | None, *, writes: bool, read_only: bool
     if not read_only:
         file.parent.mkdir(parents=True, exist_ok=True)
     return open_memory(file, read_only=read_only)
+
+
+def close_memory(setup: Setup, memory: Memory | None) -> None:
+    """Close a memory that `make_memory` opened; one that was given as an object belongs to its owner."""
+    close = getattr(memory, "close", None)
+    if memory is not setup.memory and callable(close):
+        close()
 
 
 def _name(part: Any) -> str:

@@ -158,12 +158,16 @@ async def _follow(parts: Parts, job: Job, context: RunContext, state: dict[str, 
     A shipped wiring without checkpointer is driven by the bare loop, everything else by LangGraph.
     """
     graph = parts.graph
+    meter = context.budget
+    assert isinstance(meter, BudgetMeter)
     if isinstance(graph, Wiring) and job.saver is None:
+        from langchain_core.runnables.config import var_child_runnable_config
+
+        # What LangGraph does for its nodes: a chat model that a node calls by itself finds the meter.
+        var_child_runnable_config.set({"callbacks": [MeterCallback(meter)]})
         await graph.drive(state, context)
         return
     compiled = graph.compile(checkpointer=job.saver) if isinstance(graph, Wiring) else graph
-    meter = context.budget
-    assert isinstance(meter, BudgetMeter)
     config: RunnableConfig = {
         "configurable": {"thread_id": job.identity},
         "callbacks": [MeterCallback(meter)],

@@ -12,7 +12,7 @@ from typing import Any
 from reflectory.errors import ConfigError
 from reflectory.protocols import Memory
 from reflectory.records import Task
-from reflectory.runs.build import Setup, build, make_graph, make_memory, writes_memory
+from reflectory.runs.build import Setup, build, close_memory, make_graph, make_memory, writes_memory
 from reflectory.runs.directory import Result, RunDirectory, lock
 from reflectory.runs.files import replace_file
 from reflectory.runs.memory import commit
@@ -144,8 +144,7 @@ class Evaluation:
         try:
             yield directory, memory
         finally:
-            if memory is not None and memory is not setup.memory and hasattr(memory, "close"):
-                memory.close()
+            close_memory(setup, memory)
 
     def _metrics(self, directory: RunDirectory) -> Metrics:
         return summarize(

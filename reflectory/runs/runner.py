@@ -15,7 +15,7 @@ from reflectory.config import RunConfig, load
 from reflectory.errors import RunError
 from reflectory.protocols import Memory
 from reflectory.records import Frozen, Task, Trajectory, Usage
-from reflectory.runs.build import Setup, build, make_graph, make_memory, writes_memory
+from reflectory.runs.build import Setup, build, close_memory, make_graph, make_memory, writes_memory
 from reflectory.runs.directory import RunDirectory, lock
 from reflectory.runs.episode import Episode, Job, play
 from reflectory.runs.evaluation import Evaluation, Watch
@@ -122,8 +122,7 @@ class Runner:
                 finished = next(iter(directory.results().values()), None)
                 return _from_result(task, directory, finished) if finished is not None else await self._play(task, directory, memory)
             finally:
-                if memory is not None and memory is not self.setup.memory and hasattr(memory, "close"):
-                    memory.close()
+                close_memory(self.setup, memory)
 
     async def aeval(self, tasks: Iterable[Task], watch: Watch | None = None) -> Metrics:
         """Play every task in every trial; a run directory that holds a part of it is continued.

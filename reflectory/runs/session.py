@@ -7,7 +7,7 @@ import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from reflectory.errors import EnvError, EnvLost, ReflectoryError
 from reflectory.protocols import Env, Snapshots, Tracked, Tracker
@@ -45,7 +45,7 @@ class Caller:
                 answer = await loop.run_in_executor(self._thread, lambda: method(*args, **kwargs))
             else:
                 answer = method(*args, **kwargs)
-            return await answer if inspect.isawaitable(answer) else answer
+            return cast("Result", await answer if inspect.isawaitable(answer) else answer)
         except ReflectoryError:
             raise
         except Exception as error:

@@ -53,7 +53,7 @@ async def test_failed_actions_leave_the_history_and_the_prompt():
     played = await episode(toyworld.tasks(1)[0], model, budget={"steps": 6})
     actions = [step.action for step in played.attempts[0].steps[1:]]
     assert "wait" in actions
-    assert [pair[0] for pair in played.state["history"]] == [action for action in actions if action != "wait"]
+    assert [pair[0] for pair in played.state["history"][1:]] == [action for action in actions if action != "wait"]
     assert not any("wait ->" in request.messages[-1].content for request in model.requests)
 
 
@@ -126,7 +126,7 @@ async def test_a_reply_outside_the_choices_is_counted_and_costs_a_step():
 
     played = await episode(toyworld.tasks(1)[0], Stray(), budget={"steps": 3})
     assert played.counters["off_choice"] == 3
-    assert (played.outcome, played.steps, played.state["history"]) == ("limit:steps", 3, [])
+    assert (played.outcome, played.steps, played.state["history"][1:]) == ("limit:steps", 3, [])
 
 
 async def test_the_last_choice_is_offered_although_it_was_tried():

@@ -1,7 +1,7 @@
 """Every code block of the pages runs, every command line parses, every link leads somewhere.
 
-A block whose first line is `# name.py` is a file beside the page; the other blocks of a page run one after another in one namespace, command
-lines among them. A comment `<!-- not run: why -->` before a block leaves it out of running; its command lines must parse all the same.
+A block whose first line is `# name.py` is a file beside the page; the other blocks of a page run one after another in one namespace,
+command lines among them. A comment `<!-- not run: why -->` before a block leaves it out of running; its command lines must parse even so.
 """
 
 from __future__ import annotations

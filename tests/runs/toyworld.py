@@ -90,7 +90,11 @@ class ToyView:
         return Request(messages=(Message(role="user", content=turn.task.goal),), choices=("find coin", "find gold"))
 
     def solve(self, turn: Turn) -> Prompt:
-        lines = [turn.task.goal, *(f"lesson: {hit.record.body}" for hit in turn.hits), *(f"{act} -> {text}" for act, text in turn.history)]
+        lines = [
+            turn.task.goal,
+            *(f"lesson: {hit.record.body}" for hit in turn.hits),
+            *(f"{act} -> {text}" for act, text in turn.history if act),
+        ]
         text = "\n".join([*lines, turn.observation.text])
         shown = tuple(hit.record.id for hit in turn.hits)
         return Prompt(messages=(Message(role="user", content=text),), choices=turn.observation.choices, shown=shown, work=turn.work)

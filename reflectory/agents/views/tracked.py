@@ -88,7 +88,7 @@ class TrackedView:
         work = dict(turn.work or {})
         if work.get("goal") or not turn.reading:
             return work
-        readings = [dict(zip(("kind", "obj", "dest"), reading.split(" "), strict=True)) for reading in turn.reading]
+        readings: list[dict[str, str]] = [dict(zip(("kind", "obj", "dest"), reading.split(" "), strict=True)) for reading in turn.reading]
         work["goal"] = next((goal for goal in readings if not _looks_done(goal, work)), readings[0])
         return work
 

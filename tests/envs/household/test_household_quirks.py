@@ -3,9 +3,9 @@
 import pytest
 
 from reflectory.envs.household.game import parse_game
-from reflectory.envs.household.generator import Layout, furniture_id, write_game
 from reflectory.envs.household.planner import Goal, plan, read_goal
 from reflectory.envs.household.quirks import open_house
+from reflectory.envs.household.writer import Layout, furniture_id, write_game
 
 
 def _kitchen(**quirks):
