@@ -156,6 +156,8 @@ class Request(Frozen):
     Attributes:
         messages: The prompt.
         choices: If given, the answer is exactly one of these strings.
+        lines: If given (without choices), the answer is some of these strings in any order, each at most once; a model that cannot be held
+            to that answers freely.
         max_tokens: Upper limit of generated tokens.
         temperature: 0 is greedy.
         seed: Seeds this request's own random generator, so its answer does not depend on batch mates.
@@ -166,6 +168,7 @@ class Request(Frozen):
 
     messages: tuple[Message, ...]
     choices: tuple[str, ...] | None = None
+    lines: tuple[str, ...] | None = None
     max_tokens: int = 256
     temperature: float = 0.0
     seed: int = 0

@@ -31,6 +31,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     },
     "prompt": {
         "tracked": "reflectory.agents.views.tracked:TrackedView",
+        "tracked-places": "reflectory.agents.views.tracked:PlacesView",
         "raw": "reflectory.agents.views.raw:RawView",
     },
     "embedder": {

@@ -13,7 +13,7 @@ import random
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +41,23 @@ class Recipe:
         passes: How often the real train games are played, with other chance each time.
         houses: Plain and quirky generated houses (each).
         readings: How often people's sentences are repeated among the samples.
-        training: Optimisation.
+        training: Optimisation, phase by phase: each starts from the weights of the one before with a schedule of its own (warm restarts,
+            Loshchilov & Hutter 2017).
     """
 
     teaching: Teaching
     passes: int = 1
     houses: int = 400
     readings: int = 2
-    training: TrainConfig = field(default_factory=TrainConfig)
+    training: tuple[TrainConfig, ...] = (TrainConfig(),)
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "strong": Recipe(Teaching(), passes=2, houses=500, readings=6, training=TrainConfig(tokens=22_000_000)),
-    "novice": Recipe(Teaching(blind=True, wrong=0.15), training=TrainConfig(tokens=10_000_000)),
-    "trusting": Recipe(Teaching(wrong=0.0), houses=300, training=TrainConfig(tokens=9_000_000)),
+    "strong": Recipe(
+        Teaching(), passes=2, houses=500, readings=6, training=(TrainConfig(tokens=22_000_000), TrainConfig(tokens=14_000_000, lr=2e-3))
+    ),
+    "novice": Recipe(Teaching(blind=True, wrong=0.15), training=(TrainConfig(tokens=10_000_000), TrainConfig(tokens=12_000_000, lr=2e-3))),
+    "trusting": Recipe(Teaching(wrong=0.0), houses=300, training=(TrainConfig(tokens=9_000_000),)),
 }
 
 
@@ -78,7 +81,7 @@ def train_embedded(name: str, out: Path, sources: Sources, *, tokens: int | None
         name: strong, novice or trusting.
         out: Work folder: samples, resumable state, and at the end `checkpoint/`, ready for `hf:PATH`.
         sources: Where samples come from.
-        tokens: Tokens to train on, instead of the recipe's.
+        tokens: Tokens to train on in one phase, instead of the recipe's phases.
         seed: Of samples and weights.
 
     Returns:
@@ -92,11 +95,15 @@ def train_embedded(name: str, out: Path, sources: Sources, *, tokens: int | None
         msg = f"there is no recipe {name!r}. {did_you_mean(name, RECIPES)}"
         raise UnknownName(msg)
     recipe = RECIPES[name]
-    training = replace(recipe.training, seed=seed, tokens=tokens or recipe.training.tokens)
+    phases = (replace(recipe.training[0], tokens=tokens),) if tokens else recipe.training
     with lock(out):
         counts = _prepare(recipe, out, sources, seed)
-        train(out / "start", out / "samples.npz", out / "model", training)
-        return _export(name, out, {"samples": counts, "recipe": {**asdict(recipe), "training": asdict(training)}, "seed": seed})
+        last = out / "start"
+        for number, phase in enumerate(phases):
+            start, last = last, out / f"phase-{number + 1}"
+            train(start, out / "samples.npz", last, replace(phase, seed=seed * 100 + number))
+        made = {"samples": counts, "recipe": {**asdict(recipe), "training": [asdict(phase) for phase in phases]}, "seed": seed}
+        return _export(name, out, last, made)
 
 
 def _prepare(recipe: Recipe, out: Path, sources: Sources, seed: int) -> dict[str, int]:
@@ -167,19 +174,18 @@ def _play_house(teacher: Teacher, number: int, quirky: bool, seed: int) -> Itera
         before = [body.strip() for body in notes.split(" .") if read_lesson(body)] or before
 
 
-def _export(name: str, out: Path, made: Mapping[str, Any]) -> Path:
+def _export(name: str, out: Path, weights: Path, made: Mapping[str, Any]) -> Path:
     """The trained weights with tokenizer and card."""
     target = out / "checkpoint"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    for source in (out / "model" / "model.safetensors", out / "model" / "config.json"):
+    for source in (weights / "model.safetensors", weights / "config.json"):
         shutil.copyfile(source, target / source.name)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(out / "start" / file, target / file)
-    done = json.loads((out / "model" / "done.json").read_text(encoding="utf-8"))
     card = {
         "format": 1, "family": "household-embedded", "name": name, "supports": ["household"], "prefixes": list(PREFIXES),
-        "trained": {**made, "tokens": done["tokens"], "steps": done["step"]},
+        "trained": dict(made),
     }  # fmt: skip
     (target / "reflectory.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return target

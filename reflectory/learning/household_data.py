@@ -176,7 +176,7 @@ def reading_samples(goals: Mapping[str, Any], split: str) -> Iterator[Sample]:
         goals: Content of `human_goals.json`: "split/game" → task_type, pddl_params, human_goals.
         split: Only games of this split ("train").
     """
-    from reflectory.agents.views.tracked import goal_prompt
+    from reflectory.agents.views.readings import goal_prompt
     from reflectory.envs.household.catalog import TYPE_NAMES
 
     kinds = {name: kind for kind, name in TYPE_NAMES.items()}

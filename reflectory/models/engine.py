@@ -176,8 +176,8 @@ class Engine:
         done = [(row, call) for row, call in rows.items() if row.finish is not None]
         while batch.rows:
             # Choices are a few tokens long: they are answered together, so that their callers come back together.
-            # Free text holds nobody up.
-            if all(row.trie is None for row in batch.rows):
+            # Free text and lines hold nobody up.
+            if all(row.trie is None or not row.trie.brief for row in batch.rows):
                 self._answer(done)
                 done = []
             done += [(row, rows[row]) for row in batch.step()]

@@ -12,6 +12,7 @@ from typing import Any
 
 from reflectory.errors import ModelError
 from reflectory.models.decoding.choice import ChoiceTrie
+from reflectory.models.decoding.lines import LineTrie
 from reflectory.records import Request
 
 #: So many choices and more keep their trie for the next request; small sets change with every step of a world, and keeping them would only
@@ -71,19 +72,30 @@ class Prompting:
         if known is not None:
             self._tries.move_to_end(choices)
             return known
-        fresh = [choice for choice in dict.fromkeys(choices) if choice not in self._ids]
-        if len(self._ids) + len(fresh) > CHOICES:
-            self._ids.clear()
-            fresh = list(dict.fromkeys(choices))
-        if fresh:
-            encoded = self._tokenizer(fresh, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-            self._ids.update(zip(fresh, encoded, strict=True))
-        trie = ChoiceTrie([self._ids[choice] for choice in choices], self._ends)
+        trie = ChoiceTrie(self._spell(choices), self._ends)
         if len(choices) >= LARGE:
             self._tries[choices] = trie
         if len(self._tries) > TRIES:
             self._tries.popitem(last=False)
         return trie
+
+    def _spell(self, texts: tuple[str, ...]) -> list[list[int]]:
+        """The token ids of choices or lines; those of earlier requests are remembered."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._ids]
+        if len(self._ids) + len(fresh) > CHOICES:
+            self._ids.clear()
+            fresh = list(dict.fromkeys(texts))
+        if fresh:
+            encoded = self._tokenizer(fresh, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+            self._ids.update(zip(fresh, encoded, strict=True))
+        return [self._ids[text] for text in texts]
+
+    def _constraint(self, request: Request) -> ChoiceTrie | None:
+        """What holds the answer: its choices, its lines (for checkpoints with an end token), or nothing."""
+        if request.choices is not None:
+            return self.trie(request.choices)
+        lines = tuple(dict.fromkeys(request.lines or ()))
+        return LineTrie(self._spell(lines), self._ends) if lines and self._ends else None
 
     def limit(self, prompt: Sequence[int], request: Request) -> int:
         """How many tokens a free answer may have: the request's limit, or what is left of the context."""
@@ -125,7 +137,7 @@ class Prompting:
         if not ids:
             return ModelError("the prompt is empty: give at least one message with text")
         try:
-            trie = None if request.choices is None else self.trie(request.choices)
+            trie = self._constraint(request)
         except ModelError as error:
             return error
         room = 1 if trie is None else trie.longest

@@ -8,21 +8,18 @@ to a second group. What the model does: which verb, which place next, which mach
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from reflectory.agents.view import Lesson, Prompt, Turn
-from reflectory.envs.household.catalog import MACHINES, MARKS, PLACES_OF, TREATMENTS_OF
-from reflectory.envs.household.lessons import PLACES, denied, kind_of, places, read_lesson, sort_lessons, supported
+from reflectory.agents.views.readings import goal_prompt, known_goals, looks_done
+from reflectory.envs.household.catalog import MACHINES, MARKS
+from reflectory.envs.household.lessons import PLACES, denied, kind_of, learned, places, read_lesson, sort_lessons, supported
 from reflectory.envs.household.search import gathering_place
 from reflectory.records import Hit, Message, Request, Task
 
-#: Interpretations of a free-text goal that are kept.
-READINGS = 6
 #: Form of a lesson → how the fact behind it is told to the reflector.
 _FACTS = {"place": "saw", "absent": "none", "empty": "bare"}
-_WORD = re.compile(r"[a-z]+|\d+")
 
 
 class TrackedView:
@@ -56,7 +53,7 @@ class TrackedView:
         if work.get("goal") or not work.get("places"):
             return None
         prompt = goal_prompt(work.get("sentence") or turn.task.goal)
-        choices = tuple(_known_goals(sorted({kind_of(place) for place in work["places"]})))
+        choices = tuple(known_goals(sorted({kind_of(place) for place in work["places"]})))
         return Request(messages=_user(prompt), choices=choices, role="reader", max_tokens=8)
 
     # ---------------------------------------------------------------- acting
@@ -89,7 +86,7 @@ class TrackedView:
         if work.get("goal") or not turn.reading:
             return work
         readings: list[dict[str, str]] = [dict(zip(("kind", "obj", "dest"), reading.split(" "), strict=True)) for reading in turn.reading]
-        work["goal"] = next((goal for goal in readings if not _looks_done(goal, work)), readings[0])
+        work["goal"] = next((goal for goal in readings if not looks_done(goal, work)), readings[0])
         return work
 
     def _lesson_lines(self, pairs: Sequence[tuple[str, str]], work: Mapping[str, Any]) -> tuple[list[str], tuple[str, ...]]:
@@ -155,7 +152,7 @@ class TrackedView:
     # ---------------------------------------------------------------- learning from an attempt
 
     def reflect(self, turn: Turn, *, won: bool) -> Request | None:
-        """What happened, as facts; the model writes what to keep."""
+        """What happened, as facts; the model writes what to keep, held to sentences that the attempt bears out where it can be."""
         work = self.resolve(turn)
         goal = work.get("goal")
         if not goal:
@@ -170,7 +167,13 @@ class TrackedView:
         for row in places(work, goal):
             form, *about = read_lesson(row) or ("",)
             lines.append(" ".join([_FACTS[form], *about]))
-        return Request(messages=_user(" ; ".join([*lines, "write"])), max_tokens=200, role="reflector", work=work)
+        return Request(
+            messages=_user(" ; ".join([*lines, "write"])),
+            max_tokens=200,
+            role="reflector",
+            work=work,
+            lines=tuple(f"{body} ." for body in learned(work, goal)),
+        )
 
     def lessons(self, text: str, turn: Turn, *, won: bool) -> Sequence[Lesson]:
         """Read `lesson . lesson . …`; each is checked against the attempt's own observations."""
@@ -199,9 +202,11 @@ class TrackedView:
         return tuple(found)
 
 
-def goal_prompt(sentence: str) -> str:
-    """The reader's prompt for a goal in people's words."""
-    return f"goal {' '.join(_WORD.findall(sentence.lower()))} ; read"
+class PlacesView(TrackedView):
+    """The tracked view without procedural lessons: places alone, to show what procedures are worth."""
+
+    def __init__(self) -> None:
+        super().__init__(procedures=False)
 
 
 def _user(text: str) -> tuple[Message, ...]:
@@ -276,24 +281,3 @@ def _targets(work: Mapping[str, Any], targets: Sequence[str], jams: set[str]) ->
     reach = {work["at"], *work["near"]}
     best = sorted(targets, key=lambda place: (place in jams, place not in reach, place not in work["open"], _number(place)))
     return f"dest {' '.join(place + (' open' if place in work['open'] else '') for place in best[:3])}"
-
-
-def _known_goals(dests: Sequence[str]) -> list[str]:
-    rows = []
-    for obj, fitting in PLACES_OF.items():
-        rows += [f"{kind} {obj} {dest}" for dest in dests if dest in fitting for kind in ("pick", "two", *TREATMENTS_OF[obj])]
-        rows.append(f"look {obj} desklamp")
-    return sorted(rows)
-
-
-def _looks_done(goal: Mapping[str, str], work: Mapping[str, Any]) -> bool:
-    """Has this reading been carried out, although the world did not end the task?"""
-    mark = MARKS.get(goal["kind"])
-    if goal["kind"] == "look":
-        return bool(work["lit"]) and kind_of(work["held"]) == goal["obj"]
-    count = [
-        sum(kind_of(thing) == goal["obj"] and (mark is None or mark in work["done"].get(thing, ())) for thing in things)
-        for place, things in work["seen"].items()
-        if kind_of(place) == goal["dest"]
-    ]
-    return max(count, default=0) >= (2 if goal["kind"] == "two" else 1)

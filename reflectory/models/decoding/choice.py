@@ -57,6 +57,9 @@ class ChoiceTrie:
         ModelError: There is no choice at all, or a choice is a prefix of another and there is no end token to tell them apart.
     """
 
+    #: An answer is a few tokens long.
+    brief = True
+
     def __init__(self, sequences: Sequence[Sequence[int]], ends: Iterable[int]) -> None:
         if not sequences:
             msg = "there are no choices to choose from: pass at least one, or None for free text"
