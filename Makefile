@@ -1,7 +1,7 @@
 # Reflectory. `make help` lists the targets.
 #
 # Every target takes TORCH=, what pip is given for torch before anything else is installed, for example
-#   make setup TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+#   make setup TORCH=torch==2.12.0
 # It counts when .venv is made; `make clean` removes .venv.
 
 SHELL := /bin/bash
