@@ -11,9 +11,6 @@ from reflectory.errors import ConfigError
 from reflectory.records import Task
 from reflectory.registry import lookup
 
-SETTINGS_HELP = "A setting `key=value` (`budget.tokens=9000`), or a YAML file of settings. May be given several times; the last wins."
-MODEL_HELP = "One model, or `role=model` several times; the solver's plays the roles that are not named."
-
 
 def settings(given: Sequence[str], **options: Any) -> RunConfig:
     """The settings: a YAML file, then `key=value` overrides, then the named options that were given.
@@ -61,7 +58,10 @@ def task_set(name: str, source: str | None, *, limit: int | None, seed: int, goa
     if goals != "template" and "goals" not in takes:
         msg = f"the task set {name!r} has no other goals than its own; leave --goals out."
         raise ConfigError(msg)
-    if source is None and takes["source"].default is inspect.Parameter.empty:
+    if source is not None and "source" not in takes:
+        msg = f"the task set {name!r} has one source only; leave --tasks out."
+        raise ConfigError(msg)
+    if source is None and "source" in takes and takes["source"].default is inspect.Parameter.empty:
         msg = f"the task set {name!r} needs --tasks: where its tasks are."
         raise ConfigError(msg)
     return list(make(**({} if source is None else {"source": source}), **options))

@@ -24,7 +24,7 @@ async def reset(state: State, runtime: Runtime[RunContext]) -> Update:
     context.budget.start_attempt()
     observation = await context.env.reset()
     context.recorder.put(Step(run=context.run, attempt=attempt, lane=context.lane, n=0, role="env", observation=observation))
-    as_of = context.as_of if context.as_of is not None else getattr(context.memory, "seq", None)
+    as_of = context.as_of if context.as_of is not None else await _start_position(context, attempt)
     return {
         "attempt": attempt,
         "observation": observation_json(observation),
@@ -42,6 +42,19 @@ async def reset(state: State, runtime: Runtime[RunContext]) -> Update:
         "ended": None,
         "used": {"shown": [], "cited": []},
     }
+
+
+async def _start_position(context: RunContext, attempt: int) -> int | None:
+    """Where memory stands when an attempt first begins; begun again after a kill it reads what it read then, not what it wrote since."""
+    memory = context.memory
+    if getattr(memory, "seq", None) is None:
+        return None
+
+    async def newest() -> int:
+        return int(getattr(memory, "seq", 0))
+
+    position: int = await context.once(f"as_of/{context.lane}/{attempt}", newest)
+    return position
 
 
 async def recall(state: State, runtime: Runtime[RunContext]) -> Update:

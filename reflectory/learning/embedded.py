@@ -22,7 +22,7 @@ from reflectory.envs.household.generator import house_games
 from reflectory.envs.household.lessons import read_lesson
 from reflectory.envs.household.search import Priors
 from reflectory.envs.household.tasks import household_tasks, read_goals
-from reflectory.errors import UnknownName, did_you_mean
+from reflectory.errors import ConfigError, RunError, UnknownName, did_you_mean
 from reflectory.learning.household_data import Sample, Teacher, Teaching, count_priors, reading_samples
 from reflectory.learning.tokenizer import build_tokenizer
 from reflectory.learning.trainer import TrainConfig, encode, new_model, train
@@ -108,11 +108,19 @@ def train_embedded(name: str, out: Path, sources: Sources, *, tokens: int | None
 
 def _prepare(recipe: Recipe, out: Path, sources: Sources, seed: int) -> dict[str, int]:
     """Samples, tokenizer and fresh weights; done once."""
-    counts = out / "samples.json"
+    counts, asked = out / "samples.json", out / "asked.json"
+    wanted = json.loads(json.dumps({"teaching": asdict(recipe.teaching), "sources": asdict(sources), "seed": seed}))
+    if asked.exists() and json.loads(asked.read_text(encoding="utf-8")) != wanted:
+        msg = f"{out} was begun with another recipe, other sources or another seed. Choose another --out, or remove it."
+        raise RunError(msg)
+    asked.write_text(json.dumps(wanted), encoding="utf-8")
     if counts.exists():
         return dict(json.loads(counts.read_text(encoding="utf-8")))
     paths = [str(task.inputs["path"]) for task in household_tasks(sources.games)] if sources.games else []
-    paths = [path for path in paths if "/valid" not in path]  # an archive may carry development games too
+    paths = [path for path in paths if not Path(path).parts[-4].startswith("valid")]  # an archive may carry development games too
+    if sources.games and not paths:
+        msg = f"{sources.games} holds no train games: their folders are below train/, those below valid_*/ are never trained on"
+        raise ConfigError(msg)
     priors = count_priors(load_game(Path(path)) for path in paths) if paths else None
     reading = list(reading_samples(read_goals(Path(sources.goals)), "train")) if sources.goals else []
     tokenizer = build_tokenizer([sample.prompt.removeprefix("goal ").removesuffix(" ; read") for sample in reading])

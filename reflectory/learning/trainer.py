@@ -169,6 +169,8 @@ def _run(rank: int, ranks: int, start: Path, data: Path, out: Path, config: Trai
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         torch.distributed.init_process_group("gloo", init_method=f"file://{out / 'rendezvous'}", rank=rank, world_size=ranks)
     resume = out / "resume"
+    if not resume.exists() and (out / "resume.new" / "state.json").exists():  # killed between the two steps of a save
+        (out / "resume.new").rename(resume)
     state: dict[str, Any] = {"step": 0, "epoch": 0, "batch": 0, "tokens": 0, "seconds": 0.0}
     going_on = (resume / "state.json").exists()
     if going_on:

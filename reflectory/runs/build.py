@@ -198,7 +198,11 @@ def make_memory(setup: Setup, own: Path | None, *, writes: bool, read_only: bool
         return open_memory(None)
     file = memory_file(folder)
     if not read_only:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"{folder} cannot be a memory folder: {error.strerror or error}."
+            raise ConfigError(msg) from error
     return open_memory(file, read_only=read_only)
 
 

@@ -24,6 +24,10 @@ FORMAT = 1
 Result = dict[str, Any]
 
 
+#: What a run puts into its folder before the manifest.
+_OWN = frozenset({"lock", "trajectories", "memory", "config.yaml", "tasks.jsonl"})
+
+
 class RunDirectory:
     """Files of one run.
 
@@ -76,7 +80,8 @@ class RunDirectory:
             found = cls.open(path)
             _same(found.manifest["identity"], identity, path)
             return found
-        if any(entry.name != "lock" for entry in path.iterdir()):
+        # A kill while the folder was being made leaves our own names without a manifest; the manifest is written last.
+        if any(entry.name not in _OWN and not entry.name.startswith(".") for entry in path.iterdir()):
             msg = f"{path} is not empty and holds no run. Choose another folder."
             raise RunError(msg)
         (path / "trajectories").mkdir(exist_ok=True)
@@ -134,8 +139,12 @@ def lock(path: Path) -> Iterator[None]:
     Raises:
         RunError: Another process runs it now.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        msg = f"{path} cannot be a run directory: {error.strerror or error}. Choose another --out."
+        raise RunError(msg) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

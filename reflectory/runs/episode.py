@@ -113,7 +113,8 @@ async def play(parts: Parts, job: Job) -> Episode:
     except ReflectoryError as failure:
         if failure.exit_status != 1:
             raise
-        outcome, error = f"infra:{failure.code}", str(failure)
+        # What came after the verdict (a reflector that fails) does not undo a judged attempt; the error is kept beside it.
+        outcome, error = state.get("outcome") or f"infra:{failure.code}", str(failure)
     finally:
         if healthy:
             parts.pool.give(task.env, caller)

@@ -53,6 +53,7 @@ class Evaluation:
             setup.portable()
         self._setup, self._tasks, self._watch = setup, list(tasks), watch
         self._path = Path(str(setup.config.out))
+        self._began = time.monotonic()
         self._writes = writes_memory(make_graph(setup.graph, setup.config))
 
     async def run(self) -> Metrics:
@@ -63,14 +64,14 @@ class Evaluation:
             ReflectoryError: Something every trial would meet: a wrong name, a missing model.
         """
         with lock(self._path), self._memory() as (directory, memory):
-            started, before = time.monotonic(), float(directory.manifest["wall_s"])
+            self._began = time.monotonic() - float(directory.manifest["wall_s"])
             directory.save(status="running")
             status = "interrupted"
             try:
                 await self._trials(directory, memory)
                 status = "done"
             finally:
-                directory.save(status=status, wall_s=before + time.monotonic() - started)
+                directory.save(status=status, wall_s=time.monotonic() - self._began)
             if memory is not None:
                 _export(memory, directory.path / "memory" / "after.jsonl")
             return self._metrics(directory)
@@ -127,7 +128,7 @@ class Evaluation:
             staged = [(f"{directory.id}/{task.key}/{trial}", results[trial, task.key]["memory"]) for task in self._tasks]
             commit(memory, staged, directory.path / LEDGER)
         entry["committed"] = True
-        directory.save()
+        directory.save(wall_s=time.monotonic() - self._began)
 
     @contextmanager
     def _memory(self) -> Iterator[tuple[RunDirectory, Memory | None]]:

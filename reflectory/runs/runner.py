@@ -164,7 +164,8 @@ class Runner:
                 )
                 episode = await play(parts, job)
             if episode.outcome is not None:
-                directory.add(result_line(task, episode.attempts[-1].attempt, episode, []), episode.attempts, "main")
+                last = episode.attempts[-1].attempt if episode.attempts else 1  # a world that fails at reset leaves none
+                directory.add(result_line(task, last, episode, []), episode.attempts, "main")
                 status = "done"
         finally:
             directory.save(status=status)

@@ -124,6 +124,8 @@ def test_the_raw_view_shows_the_transcript_and_nothing_typed():
         hits=hits("be quick"),
     )
     prompt = RawView().solve(turn)
-    assert prompt.messages[-1].content == "What earlier attempts noted (may be wrong):\n- be quick\n\nstart\n> a\nthen\n> "
+    assert (
+        prompt.messages[-1].content == "What earlier attempts noted (may be wrong):\n- be quick\n\nstart\n> a\nthen\nnow\n> "
+    )  # "now" is a refusal: read once
     assert prompt.choices == ("a", "b")
     assert [lesson.body for lesson in RawView().lessons("- one\n\n2. two\n- one", turn, won=True)] == ["one", "two"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 import toyworld
 
-from reflectory.errors import ConfigError, RunError, UnknownName
+from reflectory.errors import ConfigError, ModelError, RunError, UnknownName
 from reflectory.records import Verdict
 from reflectory.runs import Metrics, Run, RunDirectory, Runner, resume, run
 
@@ -160,3 +161,42 @@ def test_memory_none_means_none(tmp_path):
     assert not list((tmp_path / "a" / "memory").glob("*.sqlite"))
     assert not any("lesson" in request.messages[-1].content for request in model.requests)
     assert RunDirectory.open(tmp_path / "a").manifest["identity"]["memory"] == "none"
+
+
+class Dies(toyworld.ToyModel):
+    """Breaks down at its n-th answer, as a killed process would."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.left = at
+
+    async def generate(self, request):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return await super().generate(request)
+
+
+def test_an_attempt_begun_again_after_a_kill_reads_the_memory_it_read_then(tmp_path):
+    def shown(name, *models):
+        result = None
+        for model in models:
+            config = {"prompt": "toyworld:ToyView", "trials": 3, "budget": {"steps": 3}, "out": str(tmp_path / name)}
+            runner = Runner(graph="reflexion", model=model, memory=str(tmp_path / f"{name}-memory"), config=config)
+            with contextlib.suppress(KeyboardInterrupt):
+                result = runner.run(toyworld.tasks(1, boxes=9)[0])
+        return [[step.shown for step in attempt.steps] for attempt in result.attempts]
+
+    assert shown("killed", Dies(7), Dies(0)) == shown("whole", Dies(0))
+
+
+def test_a_reflector_that_fails_does_not_undo_a_won_attempt(tmp_path):
+    class Mute(toyworld.ToyModel):
+        async def generate(self, request):
+            if request.role == "reflector":
+                raise ModelError("no words")
+            return await super().generate(request)
+
+    config = {"prompt": "toyworld:ToyView", "budget": {"steps": 30}, "out": str(tmp_path / "run")}
+    metrics = Runner(graph="reflexion", model=Mute(), config=config).eval(toyworld.tasks(2, boxes=2))
+    assert (metrics.success_by_trial, metrics.errors) == ((1.0,), 0)

@@ -38,6 +38,8 @@ class RawView:
         lessons = "".join(f"- {hit.record.body}\n" for hit in turn.hits[: self.most])
         head = f"What earlier attempts noted (may be wrong):\n{lessons}\n" if lessons else ""
         turns = turn.history[:1] + turn.history[1:][-self.keep :]
+        if turns and turns[-1][1] != turn.observation.text:  # a refusal is not in the history, but its words are read once
+            turns = (*turns, ("", turn.observation.text))
         return head + "".join(f"> {action}\n{text}\n" if action else f"{text}\n" for action, text in turns)
 
     def solve(self, turn: Turn) -> Prompt:
@@ -54,7 +56,7 @@ class RawView:
         """The transcript, its end, and the question."""
         end = "The task was solved." if won else "The task was not solved."
         messages = (Message(role="system", content=_REFLECT), Message(role="user", content=f"{self._transcript(turn)}\n{end}"))
-        return Request(messages=messages, max_tokens=200, role="reflector")
+        return Request(messages=messages, max_tokens=200, role="reflector", work=turn.work)
 
     def lessons(self, text: str, turn: Turn, *, won: bool) -> Sequence[Lesson]:
         """One lesson a line, bullets stripped; empty lines are none."""

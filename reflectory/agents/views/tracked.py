@@ -2,7 +2,8 @@
 
 What the view does, so that results are read rightly: it parses the goal, keeps what was seen and tried (through the env's tracker), shows
 one unexplored place per furniture type, drops claims that this attempt's own observations have settled, and moves denied or jammed places
-to a second group. What the model does: which verb, which place next, which machine, when to trust a lesson, what to write down afterwards.
+to a second group. What the model does: which verb, which place next, which machine, when to trust a lesson,
+and afterwards which of the true notes to write down.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 from reflectory.agents.view import Lesson, Prompt, Turn
 from reflectory.agents.views.readings import goal_prompt, known_goals, looks_done
 from reflectory.envs.household.catalog import MACHINES, MARKS
-from reflectory.envs.household.lessons import PLACES, denied, kind_of, learned, places, read_lesson, sort_lessons, supported
-from reflectory.envs.household.search import gathering_place
+from reflectory.envs.household.lessons import PLACES, kind_of, learned, places, read_lesson, sort_lessons, supported
+from reflectory.envs.household.search import OPENABLE, gathering_place, last_resorts
 from reflectory.records import Hit, Message, Request, Task
 
 #: Form of a lesson → how the fact behind it is told to the reflector.
@@ -134,7 +135,7 @@ class TrackedView:
         lines += _saw(work)
         lines += _tools(work)
         jams = ({*told_of["jams"], *work["jammed"]}) - set(told_of["pulls"])
-        against = denied(told_of, _sought(work))
+        against = last_resorts(work, told_of, _sought(work))
         told = {body.rpartition(" in ")[2] for body in lessons if " in " in body}
         unknown = [place for place in work["places"] if place not in work["seen"] and place not in reach]
         doubtful = {place for place in unknown if (place in jams or place in against) and place not in told}
@@ -279,5 +280,7 @@ def _tools(work: Mapping[str, Any]) -> list[str]:
 
 def _targets(work: Mapping[str, Any], targets: Sequence[str], jams: set[str]) -> str:
     reach = {work["at"], *work["near"]}
+    # A drawer that shows its inside without ever having been opened has no door.
+    ready = {*work["open"], *(place for place in work["seen"] if kind_of(place) in OPENABLE and place not in work["shut"])}
     best = sorted(targets, key=lambda place: (place in jams, place not in reach, place not in work["open"], _number(place)))
-    return f"dest {' '.join(place + (' open' if place in work['open'] else '') for place in best[:3])}"
+    return f"dest {' '.join(place + (' open' if place in ready else '') for place in best[:3])}"

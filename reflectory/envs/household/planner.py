@@ -98,7 +98,9 @@ class _Script:
             self.commands.append(f"go to {name}")
             self.here = t.places[receptacle][0]
         if inside and receptacle in t.openable and receptacle not in self.opened:
-            pulls = self.house.jammed.get(receptacle, 1) if isinstance(self.house, QuirkyHouse) else 1
+            pulls = 1
+            if isinstance(self.house, QuirkyHouse) and receptacle in self.house.jammed:
+                pulls = self.house.jammed[receptacle] - self.house.pulls[receptacle]
             self.commands.extend([f"open {name}"] * max(pulls, 1))
             self.opened.add(receptacle)
 

@@ -24,17 +24,31 @@ def transcripts(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         msg = f"there is no transcript file at {path}"
         raise MissingDependency(msg)
-    with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                msg = f"{path}, line {number}: not JSON ({error})"
-                raise ConfigError(msg) from error
-            if not isinstance(row, dict) or not isinstance(row.get("steps"), list) or not isinstance(row.get("game"), str):
-                msg = f'{path}, line {number}: a transcript is {{"game": path, "steps": [...]}}'
-                raise ConfigError(msg)
-            yield row
+    try:
+        lines = (lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()).decode().split("\n")
+    except (lzma.LZMAError, EOFError, OSError, UnicodeDecodeError) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise ConfigError(msg) from error
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            msg = f"{path}, line {number}: not JSON ({error})"
+            raise ConfigError(msg) from error
+        if not _is_transcript(row):
+            form = '{"game": path, "steps": [{"text", "admissible"}, {"cmd", "text", "admissible", "reward", "done"}, …]}'
+            msg = f"{path}, line {number}: a transcript is {form}"
+            raise ConfigError(msg)
+        yield row
+
+
+def _is_transcript(row: Any) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("game"), str) or not isinstance(row.get("steps"), list):
+        return False
+    fields = [{"text", "admissible"}, *({"cmd", "text", "admissible", "reward", "done"} for _ in row["steps"][1:])]
+    return all(isinstance(step, dict) and wanted <= step.keys() for wanted, step in zip(fields, row["steps"], strict=False))
 
 
 def replay(path: Path, games: Path | None) -> dict[str, Any]:
@@ -63,6 +77,9 @@ def replay(path: Path, games: Path | None) -> dict[str, Any]:
                     "cmd": expected.get("cmd"),
                     **difference,
                 }
+    if not result["games"]:
+        msg = f"{path} holds no transcript"
+        raise ConfigError(msg)
     return result
 
 

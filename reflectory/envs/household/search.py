@@ -9,7 +9,7 @@ from typing import Any
 from reflectory.envs.household import catalog
 from reflectory.envs.household.lessons import denied, kind_of, learned, sort_lessons
 
-_OPENABLE = frozenset(kind.lower() for kind in catalog.OPENABLE)
+OPENABLE = frozenset(kind.lower() for kind in catalog.OPENABLE)
 _USUAL = {kind.lower(): {place.lower(): float(w) for place, w in places.items()} for kind, places in catalog.USUAL.items()}
 _LAMPS = {place.lower(): float(w) for place, w in catalog.LAMP_PLACES.items()}
 #: Pulls after which a jammed door counts as jammed for good.
@@ -39,6 +39,21 @@ def gathering_place(goal: Mapping[str, str], seen: Mapping[str, Sequence[str]]) 
     }
     best = max(count, key=lambda place: (count[place], place), default="")
     return best if best and count[best] else ""
+
+
+def last_resorts(work: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]], kind: str) -> set[str]:
+    """Places to look for a type of thing only when nothing else is left: lessons speak against them, or the task itself does.
+
+    "Put a mug in cabinet" would be done already if a cabinet held a mug.
+
+    Args:
+        work: The tracked state with its goal.
+        told: What `sort_lessons` gave.
+        kind: The type that is looked for.
+    """
+    goal = work["goal"]
+    idle = goal["kind"] == "pick" and kind == goal["obj"]
+    return denied(told, kind) | {place for place in work["places"] if idle and kind_of(place) == goal["dest"]}
 
 
 class SearchPolicy:
@@ -141,7 +156,7 @@ class _Turn:
         for place in sorted(unknown, key=lambda place: self._interest(kind, place)):
             if place not in self.reach:
                 yield f"go to {place}"
-            elif place in self.w["shut"] or kind_of(place) in _OPENABLE:
+            elif place in self.w["shut"] or kind_of(place) in OPENABLE:
                 if self.w["jammed"].get(place, 0) < MAX_PULLS:
                     yield f"open {place}"
                 yield f"examine {place}"
@@ -158,7 +173,7 @@ class _Turn:
             rank = 1.0
         rank += self._trouble(place) * 2.0 * (rank > 0)
         of = kind_of(place)
-        closed = of in _OPENABLE and place not in self.w["open"]
+        closed = of in OPENABLE and place not in self.w["open"]
         cost = 1.0 if place in self.reach else 2.0 if closed else 1.0
         if place in self.lessons["pulls"]:
             cost += self.lessons["pulls"][place] - 1
@@ -166,7 +181,7 @@ class _Turn:
 
     def _denied(self, kind: str) -> set[str]:
         if kind not in self._against:
-            self._against[kind] = denied(self.lessons, kind)
+            self._against[kind] = last_resorts(self.w, self.lessons, kind)
         return self._against[kind]
 
     def _chance(self, kind: str, of: str) -> float:
@@ -215,7 +230,7 @@ class _Turn:
             yield f"move {held} to {place}"
 
     def _effort(self, place: str) -> tuple[int, int, int]:
-        closed = place in self.w["shut"] or (kind_of(place) in _OPENABLE and place not in self.w["open"])
+        closed = place in self.w["shut"] or (kind_of(place) in OPENABLE and place not in self.w["open"])
         return (self._trouble(place), int(place not in self.reach) + int(closed), int(place.rpartition(" ")[2]))
 
     def _light(self, held: str) -> Iterator[str]:
@@ -236,4 +251,4 @@ class _Turn:
                 yield f"move {held} to {place}"
         if home and home not in self.reach:
             yield f"go to {home}"
-        yield from (f"go to {place}" for place in self.w["places"] if kind_of(place) not in _OPENABLE)
+        yield from (f"go to {place}" for place in self.w["places"] if kind_of(place) not in OPENABLE)

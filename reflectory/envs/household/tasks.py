@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -124,7 +125,7 @@ def unpack(archive: Path) -> Path:
         except (tarfile.TarError, OSError, EOFError, lzma.LZMAError) as error:
             msg = f"{archive} cannot be unpacked: {error}"
             raise ConfigError(msg) from error
-        if not target.exists():
+        with contextlib.suppress(OSError):  # another process may have put its copy there first
             Path(fresh).rename(target)
             Path(fresh).mkdir()  # for the context manager to remove
     return target
@@ -134,6 +135,9 @@ def _from_file(path: Path) -> Task:
     floor = _FLOOR.search(str(path))
     try:
         grammar = json.loads(path.read_text(encoding="utf-8"))["grammar"]
+        if not isinstance(grammar, str):
+            msg = f"{path} is no game file: its grammar is not text"
+            raise GameFileError(msg)
     except (ValueError, OSError, TypeError, KeyError) as error:
         msg = f"{path} is no game file: {error!r}"
         raise GameFileError(msg) from error
@@ -169,11 +173,12 @@ def read_goals(path: Path) -> dict[str, Any]:
         raise MissingDependency(msg)
     try:
         text = lzma.decompress(path.read_bytes()).decode() if path.suffix == ".xz" else path.read_text(encoding="utf-8")
-        data = json.loads(text)
-        if not isinstance(data, dict) or not all("human_goals" in entry for entry in data.values()):
+        data: dict[str, Any] = json.loads(text)
+        entries = data.values() if isinstance(data, dict) else [None]
+        if not all(isinstance(entry, dict) and isinstance(entry.get("human_goals"), list) for entry in entries):
             msg = f"{path} is not a goals file: a JSON object of games, each with human_goals"
             raise ConfigError(msg)
-    except (ValueError, lzma.LZMAError, TypeError) as error:
+    except (ValueError, lzma.LZMAError, OSError) as error:
         msg = f"{path} cannot be read as goals: {error}"
         raise ConfigError(msg) from error
     return data

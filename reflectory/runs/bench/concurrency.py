@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from reflectory.agents.view import Turn
 from reflectory.agents.views.tracked import TrackedView
 from reflectory.envs.household import HouseholdEnv, HouseholdTracker
+from reflectory.errors import ConfigError
 from reflectory.records import Observation, Task
 from reflectory.runs.runner import Runner
 
@@ -44,7 +45,7 @@ def bench_concurrency(out: Path, tasks: Sequence[Task], *, model: str = "embedde
     local = resolve_model(model)
     if not isinstance(local, LocalChatModel):
         msg = f"the concurrency benchmark needs a local model, not {model!r}; take embedded or hf:NAME"
-        raise TypeError(msg)
+        raise ConfigError(msg)
     ours, hand, same = list[float](), list[float](), 0.0
     for number in range(rounds + 1):
         config = {"concurrency": width, "out": str(out / str(number)), "scope": "none"}
