@@ -58,8 +58,8 @@ def describe(result: object, seconds: float) -> str:
     tokens = memory.tokens + control.tokens
     lines += [
         "",
-        f"{seconds:.0f} s, {tokens} tokens, on this machine, offline. {MODEL} was trained without search habits so that learning shows;",
-        "`embedded` solves most of these games at once. The prompt is typed state kept by a tracker, not raw text (docs/household.md).",
+        f"{seconds:.0f} s, {tokens} tokens, on this machine, offline. {MODEL} was trained without search habits so that learning shows.",
+        "The prompt is typed state kept by a tracker, not raw text (docs/household.md).",
         f"look inside: reflectory show {memory.run_dir}",
         f"             reflectory memory list {memory.run_dir}/memory",
     ]
