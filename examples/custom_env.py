@@ -5,6 +5,8 @@ from reflectory.records import Effect, Observation, StepResult
 
 
 class Guess:
+    """A number from 1 to 5 is hidden; a right guess ends the task."""
+
     blocking = False
 
     def reset(self, task, *, seed):

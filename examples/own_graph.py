@@ -7,6 +7,7 @@ from reflectory.graphs.nodes import after_env, again_or_end, env, judge, recall,
 
 
 async def report(state, runtime):
+    """A node: say what is about to be done."""
     print(state["moves"] + 1, state["answer"])
 
 

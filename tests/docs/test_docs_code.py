@@ -80,12 +80,14 @@ def test_the_parser_of_this_test_refuses_what_the_program_refuses():
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
 def test_every_command_line_parses(page):
+    refused = []
     for block in blocks(page):
         for words in commands(block):
             try:
                 parse(words)
             except Exception as error:
-                pytest.fail(f"line {block.line}: reflectory {' '.join(words)}: {error}")
+                refused.append(f"line {block.line}: reflectory {' '.join(words)}: {error}")
+    assert not refused
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=lambda page: str(page.relative_to(ROOT)))

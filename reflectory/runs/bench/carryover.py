@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +44,19 @@ def bench_carryover(
     first, second = [tasks[0] for tasks in pairs], [tasks[1] for tasks in pairs]
     play("first", "reflexion", memory, first)
     told, plain = play("with", "act", memory, second), play("without", "act", "none", second)
+    world = f"{'quirky' if quirky else 'generated'}:{split}"
+    return {"houses": len(pairs), **_compare(plain, told, seed), "model": model, "set": world, "seed": seed}
+
+
+def _compare(plain: Sequence[Mapping[str, Any]], told: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    """Means of both arms, and paired intervals of told - plain."""
     steps = [[float(line["steps"]) for line in lines] for lines in (plain, told)]
     won = [[float(line["won"]) for line in lines] for lines in (plain, told)]
     return {
-        "houses": len(pairs),
         "steps_with": mean(steps[1]),
         "steps_without": mean(steps[0]),
         "ratio": mean(steps[1]) / mean(steps[0]),
         "success_with": mean(won[1]),
         "success_without": mean(won[0]),
         "ci": {"steps": list(paired_bootstrap(*steps, seed=seed)[1:]), "success": list(paired_bootstrap(*won, seed=seed)[1:])},
-        "model": model,
-        "set": f"{'quirky' if quirky else 'generated'}:{split}",
-        "seed": seed,
     }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from reflectory.models.engine import Engine
+    from reflectory.models.local import LocalChatModel
 
 
 def bench_concurrency(out: Path, tasks: Sequence[Task], *, model: str = "embedded", width: int = 16, rounds: int = 3) -> dict[str, Any]:
@@ -38,14 +39,11 @@ def bench_concurrency(out: Path, tasks: Sequence[Task], *, model: str = "embedde
 
     Returns:
         steps_per_s, by_hand_steps_per_s, ratio, identical (share of games with the same number of actions and the same end), steps.
-    """
-    from reflectory.models import resolve_model
-    from reflectory.models.local import LocalChatModel
 
-    local = resolve_model(model)
-    if not isinstance(local, LocalChatModel):
-        msg = f"the concurrency benchmark needs a local model, not {model!r}; take embedded or hf:NAME"
-        raise ConfigError(msg)
+    Raises:
+        ConfigError: The model is no local one.
+    """
+    local = _local(model)
     ours, hand, same = list[float](), list[float](), 0.0
     for number in range(rounds + 1):
         config = {"concurrency": width, "out": str(out / str(number)), "scope": "none"}
@@ -70,6 +68,17 @@ def bench_concurrency(out: Path, tasks: Sequence[Task], *, model: str = "embedde
         "identical": same,
         "model": local.name,
     }
+
+
+def _local(model: str) -> LocalChatModel:
+    from reflectory.models import resolve_model
+    from reflectory.models.local import LocalChatModel
+
+    found = resolve_model(model)
+    if not isinstance(found, LocalChatModel):
+        msg = f"the concurrency benchmark needs a local model, not {model!r}; take embedded or hf:NAME"
+        raise ConfigError(msg)
+    return found
 
 
 def _same(runner: Runner, played: Sequence[tuple[str, int, bool]]) -> float:
