@@ -48,26 +48,29 @@ def bench_concurrency(out: Path, tasks: Sequence[Task], *, model: str = "embedde
     for number in range(rounds + 1):
         config = {"concurrency": width, "out": str(out / str(number)), "scope": "none"}
         runner = Runner(graph="act", model=local, memory="none", config=config)
-        metrics = runner.eval(tasks)
-        began = time.perf_counter()
-        played = list(_Loop(local.engine, width).play(tasks))
-        seconds = time.perf_counter() - began
-        steps = sum(count for _, count, _ in played)
+        metrics, (played, rate) = runner.eval(tasks), _by_hand(local.engine, tasks, width)
         if number:  # the first round warms both up
             ours.append(metrics.steps_per_s)
-            hand.append(steps / seconds)
+            hand.append(rate)
         else:
             same = _same(runner, played)
     return {
         "width": width,
         "tasks": len(tasks),
-        "steps": steps,
+        "steps": sum(count for _, count, _ in played),
         "steps_per_s": statistics.median(ours),
         "by_hand_steps_per_s": statistics.median(hand),
         "ratio": statistics.median(a / b for a, b in zip(ours, hand, strict=True)),
         "identical": same,
         "model": local.name,
     }
+
+
+def _by_hand(engine: Engine, tasks: Sequence[Task], width: int) -> tuple[list[tuple[str, int, bool]], float]:
+    """What the hand-written loop played, and its steps per second."""
+    began = time.perf_counter()
+    played = list(_Loop(engine, width).play(tasks))
+    return played, sum(count for _, count, _ in played) / (time.perf_counter() - began)
 
 
 def _local(model: str) -> LocalChatModel:
