@@ -15,7 +15,7 @@ from typing import Any
 from reflectory.agents.view import Lesson, Prompt, Turn
 from reflectory.agents.views.readings import goal_prompt, known_goals, looks_done
 from reflectory.envs.household.catalog import MACHINES, MARKS
-from reflectory.envs.household.lessons import PLACES, kind_of, learned, places, read_lesson, sort_lessons, supported
+from reflectory.envs.household.lessons import PLACES, kind_of, places, procedures, read_lesson, sort_lessons, supported
 from reflectory.envs.household.search import OPENABLE, gathering_place, last_resorts
 from reflectory.records import Hit, Message, Request, Task
 
@@ -165,7 +165,8 @@ class TrackedView:
         lines += [f"pulled {door} {pulls}" for door, pulls in work["pulled"].items() if pulls > 1]
         lines += [f"jammed {door}" for door in work["jammed"]]
         lines += [f"loose not {thing}" for thing in work["stuck"]]
-        for row in places(work, goal):
+        told = places(work, goal)
+        for row in told:
             form, *about = read_lesson(row) or ("",)
             lines.append(" ".join([_FACTS[form], *about]))
         return Request(
@@ -173,7 +174,7 @@ class TrackedView:
             max_tokens=200,
             role="reflector",
             work=work,
-            lines=tuple(f"{body} ." for body in learned(work, goal)),
+            lines=tuple(f"{body} ." for body in (*procedures(work), *told)),
         )
 
     def lessons(self, text: str, turn: Turn, *, won: bool) -> Sequence[Lesson]:

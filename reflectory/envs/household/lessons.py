@@ -6,6 +6,7 @@ Places: `mug in cabinet 6`, `no mug in drawer 2`, `drawer 3 empty`. Procedures: 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -28,6 +29,7 @@ PLACES = frozenset({"place", "absent", "empty"})
 MAX_PLACES = 36
 
 
+@functools.lru_cache(maxsize=65_536)  # read for every lesson at every step
 def read_lesson(body: str) -> tuple[str, ...] | None:
     """(form, arguments…) of a lesson sentence, or None when it is none.
 
