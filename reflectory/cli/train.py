@@ -17,7 +17,7 @@ def recipes() -> None:
 
 @app.command()
 def embedded(
-    name: Annotated[str, typer.Argument(help="strong, novice or trusting.")] = "strong",
+    name: Annotated[str, typer.Argument(help="strong, novice, trusting or raw.")] = "strong",
     games: Annotated[str, typer.Option(help="Folder or archive of ALFWorld train games; default: generated houses only.")] = "",
     goals: Annotated[str, typer.Option(help="human_goals.json[.xz], for goals in people's words; only its train split is used.")] = "",
     out: Annotated[Path | None, typer.Option(help="Work folder; the same again continues. Default: runs/train-NAME.")] = None,

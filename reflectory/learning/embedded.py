@@ -2,7 +2,7 @@
 
 `strong` learns from a teacher with search priors, with true, missing, irrelevant, wrong and denying lessons in context. `novice` learns
 from a teacher that searches in a random order, and briefly: it has something to learn. `trusting` never sees a wrong lesson, for attack
-studies.
+studies. `raw` learns from whole transcripts of the same teacher, for `--prompt raw`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,8 @@ from reflectory.envs.household.search import Priors
 from reflectory.envs.household.tasks import household_tasks, read_goals
 from reflectory.errors import ConfigError, RunError, UnknownName, did_you_mean
 from reflectory.learning.household_data import Sample, Teacher, Teaching, count_priors, reading_samples
-from reflectory.learning.tokenizer import build_tokenizer
+from reflectory.learning.raw_data import OPENINGS, RawTeacher
+from reflectory.learning.tokenizer import build_tokenizer, transcript_tokenizer
 from reflectory.learning.trainer import TrainConfig, encode, new_model, train
 from reflectory.runs.directory import lock
 
@@ -41,6 +43,8 @@ class Recipe:
         passes: How often the real train games are played, with other chance each time.
         houses: Plain and quirky generated houses (each).
         readings: How often people's sentences are repeated among the samples.
+        raw: Whole transcripts instead of the tracked view; no quirky houses and no people's sentences.
+        layers: Of the model.
         training: Optimisation, phase by phase: each starts from the weights of the one before with a schedule of its own (warm restarts,
             Loshchilov & Hutter 2017).
     """
@@ -49,15 +53,23 @@ class Recipe:
     passes: int = 1
     houses: int = 400
     readings: int = 2
+    raw: bool = False
+    layers: int = 3
     training: tuple[TrainConfig, ...] = (TrainConfig(),)
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "strong": Recipe(
-        Teaching(), passes=2, houses=500, readings=6, training=(TrainConfig(tokens=22_000_000), TrainConfig(tokens=14_000_000, lr=2e-3))
-    ),
+    "strong": Recipe(Teaching(), passes=3, houses=600, readings=6, training=(TrainConfig(tokens=36_000_000),)),
     "novice": Recipe(Teaching(blind=True, wrong=0.15), training=(TrainConfig(tokens=10_000_000), TrainConfig(tokens=12_000_000, lr=2e-3))),
     "trusting": Recipe(Teaching(wrong=0.0), houses=300, training=(TrainConfig(tokens=9_000_000),)),
+    "raw": Recipe(
+        Teaching(wrong=0.2, noise=(0.0, 0.0, 0.1)),
+        passes=4,
+        houses=600,
+        raw=True,
+        layers=4,
+        training=(TrainConfig(tokens=24_000_000, batch_tokens=4096),),
+    ),
 }
 
 
@@ -78,7 +90,7 @@ def train_embedded(name: str, out: Path, sources: Sources, *, tokens: int | None
     """Make one checkpoint; run it again after a kill and it goes on where it was.
 
     Args:
-        name: strong, novice or trusting.
+        name: strong, novice, trusting or raw.
         out: Work folder: samples, resumable state, and at the end `checkpoint/`, ready for `hf:PATH`.
         sources: Where samples come from.
         tokens: Tokens to train on in one phase, instead of the recipe's phases.
@@ -122,28 +134,32 @@ def _prepare(recipe: Recipe, out: Path, sources: Sources, seed: int) -> dict[str
         msg = f"{sources.games} holds no train games: their folders are below train/, those below valid_*/ are never trained on"
         raise ConfigError(msg)
     priors = count_priors(load_game(Path(path)) for path in paths) if paths else None
-    reading = list(reading_samples(read_goals(Path(sources.goals)), "train")) if sources.goals else []
-    tokenizer = build_tokenizer([sample.prompt.removeprefix("goal ").removesuffix(" ; read") for sample in reading])
-    tokenizer.save_pretrained(out / "start")
+    reading = list(reading_samples(read_goals(Path(sources.goals)), "train")) if sources.goals and not recipe.raw else []
     samples = [*_play_all(recipe, paths, priors, seed), *reading * recipe.readings]
     samples.sort()
     random.Random(seed).shuffle(samples)
-    written = encode(samples, tokenizer, out / "samples.npz")
-    new_model(len(tokenizer), seed=seed).save_pretrained(out / "start")
+    if recipe.raw:
+        tokenizer = transcript_tokenizer("".join((sample.prompt, *sample.rest)) for sample in samples[:20_000])
+    else:
+        tokenizer = build_tokenizer([sample.prompt.removeprefix("goal ").removesuffix(" ; read") for sample in reading])
+    tokenizer.save_pretrained(out / "start")
+    longest, context = (1024, 2048) if recipe.raw else (512, 512)
+    written = encode(samples, tokenizer, out / "samples.npz", longest=longest)
+    new_model(len(tokenizer), layers=recipe.layers, context=context, seed=seed).save_pretrained(out / "start")
     counts.write_text(json.dumps(written), encoding="utf-8")
     return written
 
 
-Job = tuple[str, Sequence[Any], Teaching, Priors | None, int]
+Job = tuple[str, Sequence[Any], Recipe, Priors | None, int]
 
 
 def _play_all(recipe: Recipe, paths: Sequence[str], priors: Priors | None, seed: int) -> list[Sample]:
     """All games played by the teacher, over the cores of the machine; the same samples whatever their number."""
     jobs: list[Job] = []
     for number in range(recipe.passes):
-        jobs += [("files", part, recipe.teaching, priors, seed * 100 + number) for part in _parts(paths)]
-    for kind in ("generated", "quirky"):
-        jobs += [(kind, part, recipe.teaching, priors, seed * 100) for part in _parts(range(recipe.houses))]
+        jobs += [("files", part, recipe, priors, seed * 100 + number) for part in _parts(paths)]
+    for kind in ("generated",) if recipe.raw else ("generated", "quirky"):
+        jobs += [(kind, part, recipe, priors, seed * 100) for part in _parts(range(recipe.houses))]
     samples: list[Sample] = []
     with multiprocessing.get_context("spawn").Pool() as pool:
         for number, part in enumerate(pool.imap(_play, jobs), 1):
@@ -158,8 +174,8 @@ def _parts(items: Iterable[Any]) -> list[list[Any]]:
 
 
 def _play(job: Job) -> list[Sample]:
-    kind, items, teaching, priors, seed = job
-    teacher = Teacher(teaching, priors)
+    kind, items, recipe, priors, seed = job
+    teacher = (RawTeacher if recipe.raw else Teacher)(recipe.teaching, priors)
     if kind == "files":
         return [sample for path in items for sample in teacher.samples(load_game(Path(path)), random.Random(f"{seed}/{_game_key(path)}"))]
     return [sample for number in items for sample in _play_house(teacher, number, kind == "quirky", seed)]
@@ -179,7 +195,7 @@ def _play_house(teacher: Teacher, number: int, quirky: bool, seed: int) -> Itera
         samples = list(teacher.samples(parse_game(data, f"house {number}, task {task}"), rng, before=told))
         yield from samples
         notes = next((sample.answer for sample in samples if sample.kind == "reflect"), "")
-        before = [body.strip() for body in notes.split(" .") if read_lesson(body)] or before
+        before = [body.strip() for body in re.split(r" \.|\n", notes) if read_lesson(body)] or before
 
 
 def _export(name: str, out: Path, weights: Path, made: Mapping[str, Any]) -> Path:
@@ -191,9 +207,9 @@ def _export(name: str, out: Path, weights: Path, made: Mapping[str, Any]) -> Pat
         shutil.copyfile(source, target / source.name)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(out / "start" / file, target / file)
+    prefixes = list(OPENINGS if RECIPES[name].raw else PREFIXES)
     card = {
-        "format": 1, "family": "household-embedded", "name": name, "supports": ["household"], "prefixes": list(PREFIXES),
-        "trained": dict(made),
+        "format": 1, "family": "household-embedded", "name": name, "supports": ["household"], "prefixes": prefixes, "trained": dict(made),
     }  # fmt: skip
     (target / "reflectory.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return target

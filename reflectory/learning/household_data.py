@@ -6,6 +6,7 @@ Lessons in context are true, missing, irrelevant, wrong and denying, so that the
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +20,39 @@ from reflectory.envs.household.planner import read_goal
 from reflectory.envs.household.quirks import open_house
 from reflectory.envs.household.search import Priors, SearchPolicy
 from reflectory.envs.household.tracker import HouseholdTracker
+from reflectory.learning.tokenizer import most_pieces
 from reflectory.records import Observation, Task
 
 _SKIP = ("help", "inventory", "look")
 
 
 class Sample(NamedTuple):
-    """One supervised pair; `kind` is act, reflect or read."""
+    """One supervised pair, or a whole attempt, where `rest` goes on with text and answer in turn; `kind` is act, reflect, read or play."""
 
     kind: str
     prompt: str
     answer: str
+    rest: tuple[str, ...] = ()
+
+
+class Played(NamedTuple):
+    """One decision of a teacher: what the pupil is shown, what the teacher says, what was done (it may go astray), what came of it."""
+
+    prompt: str
+    label: str
+    command: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a teacher's attempt leaves: the opening, the lessons told, the decisions, the tracked state at the end."""
+
+    opening: str
+    lessons: tuple[str, ...]
+    played: tuple[Played, ...]
+    work: dict[str, Any]
+    won: bool
 
 
 @dataclass(frozen=True)
@@ -41,12 +64,14 @@ class Teaching:
         wrong: Share of episodes with wrong or denying lessons among the true ones; 0 makes a trusting policy.
         noise: Chances of a random action per step, drawn per episode.
         trials: Attempts per game; the lessons of one are in the context of the next.
+        renumber: Share of attempts whose samples count furniture from a higher number, so that rare numbers are learned too.
     """
 
     blind: bool = False
     wrong: float = 0.4
     noise: tuple[float, ...] = (0.0, 0.0, 0.1, 0.3)
     trials: int = 3
+    renumber: float = 0.3
 
 
 def count_priors(games: Iterable[Game], *, weight: float = 20.0) -> Priors:
@@ -104,7 +129,8 @@ class Teacher:
         for trial in range(self.teaching.trials):
             told = self._tell(lessons, game, rng)
             last = trial == self.teaching.trials - 1
-            work = yield from self._attempt(game, told, rng, steps=40 if last else rng.choice((6, 10, 15, 25, 40)))
+            attempt = self._attempt(game, told, rng, steps=40 if last else rng.choice((6, 10, 15, 25, 40)))
+            work = yield from renumbered(attempt, game, rng) if rng.random() < self.teaching.renumber else attempt
             lessons = list(dict.fromkeys(lessons + learned(work, work["goal"])))
             if trial and rng.random() < 0.3:
                 return
@@ -112,27 +138,38 @@ class Teacher:
     def _attempt(self, game: Game, lessons: Sequence[str], rng: random.Random, *, steps: int) -> Generator[Sample, None, dict[str, Any]]:
         house, tracker = open_house(game), HouseholdTracker()
         order, noise = rng.randrange(1 << 30), rng.choice(self.teaching.noise)
-        done = False
-        pairs = [(str(number), body) for number, body in enumerate(lessons)]
-        tracker.observe(None, _observe(house.intro(), house.admissible()))
+        opening = house.intro()
+        tracker.observe(None, _observe(opening, house.admissible()))
         wander = rng.randrange(8) if rng.random() < 0.15 else 0
+        played: list[Played] = []
         for number in range(steps):
             work = tracker.work()
-            prompt, _ = self.view.compact(work, pairs)
+            prompt = self.prompt(work, lessons)
             choices = [choice for choice in house.admissible() if choice not in _SKIP]
             label = self.policy.choose(work, choices, seed=order)
-            yield Sample("act", prompt, label)
             astray = number < wander or rng.random() < noise
             command = rng.choice(choices) if astray else label
             text, _, done = house.step(command)
+            played.append(Played(prompt, label, command, text))
             tracker.observe(command, _observe(text, house.admissible()))
             if done:
                 break
         work = tracker.work()
-        request = self.view.reflect(Turn(task=Task(goal=""), observation=Observation(""), work=work), won=done)
+        yield from self.written(Attempt(opening, tuple(lessons), tuple(played), work, won=house.won))
+        return work
+
+    def prompt(self, work: dict[str, Any], lessons: Sequence[str]) -> str:
+        """What the pupil is shown at a decision; the usable lessons go into the work."""
+        return self.view.compact(work, [(str(number), body) for number, body in enumerate(lessons)])[0]
+
+    def written(self, attempt: Attempt) -> Iterator[Sample]:
+        """An attempt as samples: every decision, and the notes."""
+        for turn in attempt.played:
+            yield Sample("act", turn.prompt, turn.label)
+        work = attempt.work
+        request = self.view.reflect(Turn(task=Task(goal=""), observation=Observation(""), work=work), won=attempt.won)
         if request is not None:
             yield Sample("reflect", request.messages[0].content, " . ".join([*learned(work, work["goal"]), ""]).strip())
-        return work
 
     def _tell(self, lessons: Sequence[str], game: Game, rng: random.Random) -> list[str]:
         """What is recalled: some of what was learned, in any order, spoiled in a share of the episodes."""
@@ -141,6 +178,27 @@ class Teacher:
             told = spoil(told, game, rng)
         rng.shuffle(told)
         return told
+
+
+def renumbered(samples: Generator[Sample, None, dict[str, Any]], game: Game, rng: random.Random) -> Generator[Sample, None, dict[str, Any]]:
+    """The same samples with the furniture of each type counted from a higher number; the order of the pieces stays."""
+    highest: Counter[str] = Counter()
+    for place in game.tables.places:
+        kind, _, number = game.names[place].rpartition(" ")
+        highest[kind] = max(highest[kind], int(number))
+    shift = {kind: rng.randint(0, max(0, most_pieces(kind) - last)) for kind, last in sorted(highest.items())}
+    names = re.compile(rf"\b({'|'.join(map(re.escape, sorted(shift, key=len, reverse=True)))}) (\d+)\b")
+
+    def other(text: str) -> str:
+        return names.sub(lambda found: f"{found[1]} {int(found[2]) + shift[found[1]]}", text)
+
+    try:
+        while True:
+            kind, prompt, answer, rest = next(samples)
+            yield Sample(kind, other(prompt), other(answer), tuple(map(other, rest)))
+    except StopIteration as end:
+        work: dict[str, Any] = end.value
+        return work
 
 
 def spoil(lessons: Sequence[str], game: Game, rng: random.Random) -> list[str]:

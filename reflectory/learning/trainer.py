@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,26 +49,35 @@ class TrainConfig:
     save_seconds: float = 60.0
 
 
-def encode(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, out: Path) -> dict[str, int]:
+def encode(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast, out: Path, *, longest: int = 512) -> dict[str, int]:
     """Tokenise samples into one flat array file.
 
     Args:
-        samples: Pairs; doubles are kept, they are the weights.
-        tokenizer: Adds <bos> to prompts itself; <eos> ends every answer.
-        out: The `.npz` to write: `ids` (int32, flat), `start` (n + 1), `answer` (index where the answer begins, relative).
+        samples: Pairs and attempts; doubles are kept, they are the weights.
+        tokenizer: Adds <bos> to texts itself; <eos> ends every sample.
+        out: The `.npz` to write: `ids` (int32, flat), `answer` (bool, flat: does this token carry the loss), `start` (n + 1).
+        longest: Samples of more tokens are left out.
 
     Returns:
         Counts by kind, and `tokens`.
     """
-    prompts = tokenizer([sample.prompt for sample in samples])["input_ids"]
-    answers = tokenizer([sample.answer for sample in samples], add_special_tokens=False)["input_ids"]
-    rows = [[*prompt, *answer, tokenizer.eos_token_id] for prompt, answer in zip(prompts, answers, strict=True)]
-    kept = [index for index, row in enumerate(rows) if len(row) <= 512]
-    start = np.cumsum([0, *(len(rows[index]) for index in kept)]).astype(np.int32)
-    flat = np.fromiter((token for index in kept for token in rows[index]), dtype=np.int32, count=int(start[-1]))
-    np.savez(out, ids=flat, start=start, answer=np.array([len(prompts[index]) for index in kept], dtype=np.int32))
-    counts = {kind: sum(sample.kind == kind for sample in samples) for kind in ("act", "reflect", "read")}
-    return {**counts, "tokens": int(start[-1])}
+    ids, answer, start = list[NDArray[np.int32]](), list[NDArray[np.bool_]](), [0]
+    for begin in range(0, len(samples), 20_000):  # the words of a part at a time: Python lists of all of them would take gigabytes
+        part = samples[begin : begin + 20_000]
+        spans = [span for sample in part for span in (sample.prompt, sample.answer, *sample.rest)]
+        words = iter(tokenizer(spans, add_special_tokens=False)["input_ids"])
+        for sample in part:
+            pieces = [next(words) for _ in range(2 + len(sample.rest))]
+            row = [tokenizer.bos_token_id, *(token for piece in pieces for token in piece), tokenizer.eos_token_id]
+            if len(row) > longest:
+                continue
+            marks = [False, *(index % 2 == 1 for index, piece in enumerate(pieces) for _ in piece), len(pieces) % 2 == 0]
+            ids.append(np.array(row, dtype=np.int32))
+            answer.append(np.array(marks, dtype=np.bool_))
+            start.append(start[-1] + len(row))
+    np.savez(out, ids=np.concatenate(ids), answer=np.concatenate(answer), start=np.array(start, dtype=np.int64))
+    counts = Counter(sample.kind for sample in samples)
+    return {**dict(sorted(counts.items())), "tokens": start[-1]}
 
 
 class Batches:
@@ -81,7 +91,7 @@ class Batches:
     def epoch(self, number: int) -> Iterator[Ints]:
         """Index arrays of one pass; every rank gets the same number of them."""
         rng = np.random.default_rng([self.config.seed, number])
-        order = rng.permutation(len(self.answer))
+        order = rng.permutation(len(self.start) - 1)
         lengths = np.diff(self.start)
         batches: list[Ints] = []
         for window in range(0, len(order), 8192):
@@ -108,12 +118,14 @@ class Batches:
         for row, index in enumerate(batch):
             tokens = self.ids[self.start[index] : self.start[index + 1]]
             ids[row, : len(tokens)] = tokens
-            mask[row, self.answer[index] : len(tokens)] = True
+            mask[row, : len(tokens)] = self.answer[self.start[index] : self.start[index + 1]]
         return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
-def new_model(vocabulary: int, *, width: int = 128, layers: int = 3, inner: int = 288, seed: int = 0) -> LlamaForCausalLM:
-    """A fresh Llama with four heads, tied embeddings and 512 tokens of context; 0.8 M parameters as it stands."""
+def new_model(
+    vocabulary: int, *, width: int = 128, layers: int = 3, inner: int = 288, context: int = 512, seed: int = 0
+) -> LlamaForCausalLM:
+    """A fresh Llama with four heads and tied embeddings; 0.8 M parameters as it stands."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -127,7 +139,7 @@ def new_model(vocabulary: int, *, width: int = 128, layers: int = 3, inner: int 
             num_hidden_layers=layers,
             num_attention_heads=heads,
             num_key_value_heads=heads,
-            max_position_embeddings=512,
+            max_position_embeddings=context,
             tie_word_embeddings=True,
             pad_token_id=0,
             bos_token_id=1,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reflectory.errors import MemoryFault
 
-EventKind = Literal["add", "merge", "supersede", "cite", "quarantine", "promote", "revoke", "forget", "undo"]
+EventKind = Literal["add", "merge", "supersede", "cite", "quarantine", "promote", "revoke", "forget", "undo", "rollback", "weights"]
 KINDS: frozenset[str] = frozenset(get_args(EventKind))
 #: Hash "before the first event".
 GENESIS = bytes(32)
@@ -26,7 +26,7 @@ class Event:
         seq: Position, from 1, without gaps.
         at: When it was written, microseconds since 1970; for people only, nothing is derived from it.
         kind: What happened.
-        record_id: The record it is about; "" for events about several (`cite`, `undo`).
+        record_id: The record it is about; "" for events about several (`cite`, `undo`, `rollback`) or none (`weights`).
         payload: JSON values; their form depends on `kind`, see `reflectory.memory.state`.
         sha256: Hash over this event and the hash of the one before: a changed, missing or moved event breaks the chain.
         embedder: Id of the embedder that made `vector`; "" without one.
@@ -46,7 +46,9 @@ class Event:
         """Ids of all records the event is about, each once."""
         if self.kind == "cite":
             return tuple(dict.fromkeys((*self.payload["shown"], *self.payload["cited"])))
-        return tuple(self.payload["records"]) if self.kind == "undo" else (self.record_id,)
+        if self.kind == "weights":
+            return ()
+        return tuple(self.payload["records"]) if self.kind in ("undo", "rollback") else (self.record_id,)
 
     def embedding(self) -> NDArray[np.float32] | None:
         """The vector, shape (dim,); None without one."""

@@ -1,6 +1,6 @@
 """What one record is after an event: a pure function from (state, event) to state.
 
-Payloads: `add` and `merge` {record, lineage}; `cite` {shown, cited, helped}; `undo` {seq, records}; `supersede` {by, reason};
+Payloads: `add` and `merge` {record, lineage}; `cite` {shown, cited, helped}; `undo` and `rollback` {seq, records}; `weights` {name, …}; `supersede` {by, reason};
 `quarantine`, `promote`, `revoke`, `forget` {reason}.
 """
 
@@ -44,7 +44,7 @@ def advance(state: State | None, event: Event, record_id: str) -> State | None:
 
     Args:
         state: The record before; None when it does not exist or was forgotten.
-        event: Any event but `undo`, which the view resolves by leaving the undone event out.
+        event: Any event but `undo` and `rollback`, which the view resolves from the record's own history.
         record_id: Whose state it is (`cite` is about several).
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from reflectory.memory.corpus import Corpus
 from reflectory.memory.events import GENESIS, Event
@@ -85,6 +86,7 @@ class View:
         digest: Its hash.
         histories: By record id, in order of arrival.
         undone: Positions of undone events.
+        weights: By name of what was learned, its versions: (position, payload), oldest first.
     """
 
     def __init__(self, corpus: Corpus, fetch: Callable[[Sequence[int]], list[Event]]) -> None:
@@ -92,6 +94,7 @@ class View:
         self.digest = GENESIS
         self.histories: dict[str, History] = {}
         self.undone: set[int] = set()
+        self.weights: defaultdict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
         self._corpus = corpus
         self._fetch = fetch
         self._rows: dict[int, int] = {}  # position of a text's event → row in the corpus
@@ -107,10 +110,14 @@ class View:
         """
         if event.kind == "undo":
             self.undone.add(event.payload["seq"])
+        elif event.kind == "weights":
+            self.weights[event.payload["name"]].append((event.seq, event.payload))
         for record_id in event.touched():
             history = self.histories.get(record_id)
             if event.kind == "undo" and history is not None:
                 state = self._fold(history, record_id)
+            elif event.kind == "rollback" and history is not None:
+                state = history.state(event.payload["seq"])
             else:
                 state = advance(history.state(self.seq) if history is not None else None, event, record_id)
             self._keep_text(event, state)
@@ -177,6 +184,8 @@ class View:
     def _fold(self, history: History, record_id: str) -> State | None:
         state: State | None = None
         for event in self._fetch([seq for seq in history.events if seq not in self.undone]):
-            if event.kind != "undo":
+            if event.kind == "rollback":
+                state = history.state(event.payload["seq"])
+            elif event.kind != "undo":
                 state = advance(state, event, record_id)
         return state

@@ -35,12 +35,26 @@ class RawView:
         return None
 
     def _transcript(self, turn: Turn) -> str:
-        lessons = "".join(f"- {hit.record.body}\n" for hit in turn.hits[: self.most])
-        head = f"What earlier attempts noted (may be wrong):\n{lessons}\n" if lessons else ""
         turns = turn.history[:1] + turn.history[1:][-self.keep :]
         if turns and turns[-1][1] != turn.observation.text:  # a refusal is not in the history, but its words are read once
             turns = (*turns, ("", turn.observation.text))
-        return head + "".join(f"> {action}\n{text}\n" if action else f"{text}\n" for action, text in turns)
+        return "".join(self.script([hit.record.body for hit in turn.hits], turns))
+
+    def script(self, lessons: Sequence[str], turns: Sequence[tuple[str, str]]) -> list[str]:
+        """The transcript in parts: text, action, text, action, …, text.
+
+        Args:
+            lessons: Recalled sentences, best first; the first few are shown.
+            turns: (action, observation text) pairs; the opening has no action.
+        """
+        shown = "".join(f"- {body}\n" for body in lessons[: self.most])
+        parts = [f"What earlier attempts noted (may be wrong):\n{shown}\n" if shown else ""]
+        for action, text in turns:
+            if action:
+                parts[-1] += "> "
+                parts += [action, "\n"]
+            parts[-1] += f"{text}\n"
+        return parts
 
     def solve(self, turn: Turn) -> Prompt:
         """The transcript so far; the choices are the admissible commands, where the world knows them."""

@@ -280,8 +280,9 @@ def _tools(work: Mapping[str, Any]) -> list[str]:
 
 
 def _targets(work: Mapping[str, Any], targets: Sequence[str], jams: set[str]) -> str:
-    reach = {work["at"], *work["near"]}
+    reach, home = {work["at"], *work["near"]}, gathering_place(work["goal"], work["seen"])
     # A drawer that shows its inside without ever having been opened has no door.
     ready = {*work["open"], *(place for place in work["seen"] if kind_of(place) in OPENABLE and place not in work["shut"])}
-    best = sorted(targets, key=lambda place: (place in jams, place not in reach, place not in work["open"], _number(place)))
-    return f"dest {' '.join(place + (' open' if place in ready else '') for place in best[:3])}"
+    best = sorted(targets, key=lambda place: (place != home, place in jams, place not in reach, place not in ready, _number(place)))
+    marked = (place + (" open" if place in ready else "") + (" here" if place in reach else "") for place in best[:3])
+    return f"dest {' '.join(marked)}"
