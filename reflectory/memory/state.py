@@ -1,6 +1,7 @@
 """What one record is after an event: a pure function from (state, event) to state.
 
-Payloads: `add` and `merge` {record, lineage}; `cite` {shown, cited, helped}; `undo` and `rollback` {seq, records}; `weights` {name, …}; `supersede` {by, reason};
+Payloads: `add` and `merge` {record, lineage}; `cite` {shown, cited, helped}; `undo` and `rollback` {seq, records};
+`weights` {name, …}; `supersede` {by, reason};
 `quarantine`, `promote`, `revoke`, `forget` {reason}.
 """
 
