@@ -116,6 +116,26 @@ def test_a_free_text_goal_is_read_from_goals_this_room_can_have_and_the_next_rea
     assert TrackedView().resolve(read.model_copy(update={"work": finished}))["goal"]["dest"] == "shelf"
 
 
+def test_a_lesson_is_cited_by_the_very_place_it_names_and_not_by_one_that_ends_alike():
+    view, told = TrackedView(), hits("knife 1 stuck", "mug in cabinet 1")
+    shown = view.solve(start()[2]).model_copy(update={"shown": ("r0", "r1")})
+    assert view.cited("take butterknife 1 from drawer 2", shown, told) == ()
+    assert view.cited("take knife 1 from drawer 2", shown, told) == ("r0",)
+    assert view.cited("go to cabinet 1", shown, told) == ("r1",)
+    assert view.cited("go to cabinet 12", shown, told) == ()
+
+
+def test_destinations_within_reach_are_marked_and_come_first():
+    env, tracker, turn = start(source="generated:dev")
+    dest = "drawer" if any(place.startswith("drawer 2") for place in turn.work["places"]) else "cabinet"
+    last = [place for place in turn.work["places"] if place.startswith(dest)][-1]
+    tracker.observe(f"go to {last}", env.step(f"go to {last}").observation)
+    work = {**tracker.work(), "goal": {"kind": "pick", "obj": "mug", "dest": dest}, "held": "mug 9"}
+    line = text(turn.model_copy(update={"work": work})).partition("dest ")[2].partition(" ;")[0]
+    assert line.startswith(last)
+    assert line.partition(" here")[0].removesuffix(" open") == last
+
+
 def test_the_raw_view_shows_the_transcript_and_nothing_typed():
     turn = Turn(
         task=Task(goal="g"),

@@ -199,7 +199,7 @@ class TrackedView:
             if lesson is None or hit.record.id not in prompt.shown or lesson[0] in ("absent", "empty"):
                 continue
             entity = lesson[2] if lesson[0] == "place" else lesson[1]
-            if action.endswith(entity) or f"{entity} " in action:
+            if f" {entity} " in f" {action} ":
                 found.append(hit.record.id)
         return tuple(found)
 
