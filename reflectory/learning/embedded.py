@@ -59,7 +59,7 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "strong": Recipe(Teaching(), passes=3, houses=600, readings=6, training=(TrainConfig(tokens=36_000_000),)),
+    "strong": Recipe(Teaching(), passes=2, houses=900, readings=6, training=(TrainConfig(tokens=36_000_000),)),
     "novice": Recipe(Teaching(blind=True, wrong=0.15), training=(TrainConfig(tokens=10_000_000), TrainConfig(tokens=12_000_000, lr=2e-3))),
     "trusting": Recipe(Teaching(wrong=0.0), houses=300, training=(TrainConfig(tokens=9_000_000),)),
     "raw": Recipe(

@@ -39,6 +39,7 @@ GRAMMAR = [
     "tool",
     "broken",
     "balks",
+    "said",
     "works",
     "dest",
     "lit",

@@ -125,6 +125,37 @@ def test_a_lesson_is_cited_by_the_very_place_it_names_and_not_by_one_that_ends_a
     assert view.cited("go to cabinet 12", shown, told) == ()
 
 
+def test_what_lessons_claim_of_a_machine_stands_beside_it_until_it_was_tried():
+    _, _, turn = next(found for found in map(start, range(30)) if found[2].work["goal"]["kind"] == "clean")
+    obj = turn.work["goal"]["obj"]
+    told = turn.model_copy(update={"work": {**turn.work, "held": f"{obj} 1"}, "hits": hits("sinkbasin 2 broken", "sinkbasin 1 works")})
+    assert "tool sinkbasin 1 said works sinkbasin 2 said broken" in text(told)
+    tried = told.model_copy(update={"work": {**told.work, "refused": {"sinkbasin 1": "open"}, "ran": {"sinkbasin 2": "open"}}})
+    assert "tool sinkbasin 1 broken sinkbasin 2 works" in text(tried)
+    assert "said" not in text(tried)
+
+
+def test_the_search_for_a_lamp_goes_on_while_the_ones_seen_do_not_work():
+    _, _, turn = start()
+    goal = {"kind": "look", "obj": "mug", "dest": "desklamp"}
+    place, *_ = turn.work["places"]
+    work = {**turn.work, "goal": goal, "held": "mug 1", "seen": {place: ["desklamp 2"]}}
+    seen = turn.model_copy(update={"work": work})
+    assert "new " not in text(seen)
+    assert "new " in text(seen.model_copy(update={"hits": hits("desklamp 2 broken")}))
+    assert "new " in text(seen.model_copy(update={"work": {**work, "refused": {"desklamp 2": "open"}}}))
+
+
+def test_pulling_a_door_ever_again_is_the_same_situation_in_the_end():
+    _, _, turn = start()
+
+    def pulled(times):
+        return TrackedView().situation(turn.model_copy(update={"work": {**turn.work, "jammed": {"drawer 1": times}}}))
+
+    assert len({pulled(times) for times in (1, 2, 3)}) == 3
+    assert pulled(3) == pulled(4) == pulled(9)
+
+
 def test_destinations_within_reach_are_marked_and_come_first():
     env, tracker, turn = start(source="generated:dev")
     dest = "drawer" if any(place.startswith("drawer 2") for place in turn.work["places"]) else "cabinet"

@@ -16,7 +16,7 @@ from reflectory.agents.view import Lesson, Prompt, Turn
 from reflectory.agents.views.readings import goal_prompt, known_goals, looks_done
 from reflectory.envs.household.catalog import MACHINES, MARKS
 from reflectory.envs.household.lessons import PLACES, kind_of, places, procedures, read_lesson, sort_lessons, supported
-from reflectory.envs.household.search import OPENABLE, gathering_place, last_resorts
+from reflectory.envs.household.search import MAX_PULLS, OPENABLE, gathering_place, last_resorts
 from reflectory.records import Hit, Message, Request, Task
 
 #: Form of a lesson → how the fact behind it is told to the reflector.
@@ -43,8 +43,10 @@ class TrackedView:
         return " ".join([goal["obj"], goal["dest"], goal["kind"], *MACHINES.get(goal["kind"], ())])
 
     def situation(self, turn: Turn) -> str:
-        """A hash of the tracked state: a refusal that taught something (one more pull at a jammed door) is a new situation."""
-        return hashlib.blake2b(repr(turn.work).encode(), digest_size=12).hexdigest()
+        """A hash of the tracked state: a refusal that taught something (one more pull at a jammed door, up to a few) is a new situation."""
+        work = turn.work or {}
+        jammed = {door: min(pulls, MAX_PULLS) for door, pulls in work.get("jammed", {}).items()}
+        return hashlib.blake2b(repr({**work, "jammed": jammed}).encode(), digest_size=12).hexdigest()
 
     # ---------------------------------------------------------------- goals in people's words
 
@@ -132,20 +134,21 @@ class TrackedView:
         lines += [f"lesson {body}" for body in lessons if not body.endswith(" jams")]
         marks = " ".join(work["done"].get(work["held"], ())) if work["held"] else ""
         lines.append(f"hold {work['held'] or 'nothing'} {marks}".strip())
-        lines += _saw(work)
-        lines += _tools(work)
+        lines += _saw(work, told_of)
+        lines += _tools(work, told_of)
         jams = ({*told_of["jams"], *work["jammed"]}) - set(told_of["pulls"])
         against = last_resorts(work, told_of, _sought(work))
         told = {body.rpartition(" in ")[2] for body in lessons if " in " in body}
         unknown = [place for place in work["places"] if place not in work["seen"] and place not in reach]
         doubtful = {place for place in unknown if (place in jams or place in against) and place not in told}
-        if _searching(work):
+        if _searching(work, told_of):
             lines.append(_group("new", [place for place in unknown if place not in doubtful]))
             lines.append(_group("less", doubtful))
         targets = [place for place in work["places"] if kind_of(place) == goal["dest"]]
         if work["held"] and targets:
             lines.append(_targets(work, targets, jams))
-        near = [place for place in sorted(reach - {work["at"]}, key=_number) if place not in work["seen"]]
+        hopeless = {place for place, pulls in work["jammed"].items() if pulls >= MAX_PULLS}
+        near = [place for place in sorted(reach - {work["at"]} - hopeless, key=_number) if place not in work["seen"]]
         lines += [f"near {' '.join(place + _door(place, work) for place in near[:3])}"] if near else []
         lines.append(f"at {work['at']}{_door(work['at'], work)}" if work["at"] else "at middle")
         return [line for line in lines if line]
@@ -221,12 +224,13 @@ def _sought(work: Mapping[str, Any]) -> str:
     return str(goal["dest"] if goal["kind"] == "look" and kind_of(work["held"]) == goal["obj"] else goal["obj"])
 
 
-def _searching(work: Mapping[str, Any]) -> bool:
-    """Is there still something to look for? With the goal thing in hand only a lamp is."""
+def _searching(work: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Is there still something to look for? With the goal thing in hand only a lamp that may work is."""
     goal = work["goal"]
     if kind_of(work["held"]) != goal["obj"]:
         return True
-    return goal["kind"] == "look" and not any(kind_of(thing) == goal["dest"] for things in work["seen"].values() for thing in things)
+    lamps = {thing for things in work["seen"].values() for thing in things if kind_of(thing) == goal["dest"]}
+    return goal["kind"] == "look" and not lamps - {*work["refused"], *told["broken"]}
 
 
 def _number(place: str) -> tuple[str, int]:
@@ -247,7 +251,7 @@ def _door(place: str, work: Mapping[str, Any]) -> str:
     return (" shut" if place in work["shut"] else "") + (f" jam {min(jams, 9)}" if jams else "")
 
 
-def _saw(work: Mapping[str, Any]) -> list[str]:
+def _saw(work: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> list[str]:
     goal = work["goal"]
     wanted = {goal["obj"], goal["dest"]} if goal["kind"] == "look" else {goal["obj"]}
     rows, home = [], gathering_place(goal, work["seen"])
@@ -258,14 +262,20 @@ def _saw(work: Mapping[str, Any]) -> list[str]:
                     rows.append(f"placed {thing} {place}")
                     continue
                 state = " ".join(work["done"].get(thing, ())) + (" lit" if thing in work["lit"] else "")
-                state += " broken" if thing in work["refused"] else ""
+                state += " broken" if thing in work["refused"] else _said(thing, work, told)
                 here = " here" if place in {work["at"], *work["near"]} else ""
                 rows.append(f"saw {thing} {state.strip()} in {place}{_door(place, work)}{here}".replace("  ", " "))
     return rows[:6]
 
 
-def _tools(work: Mapping[str, Any]) -> list[str]:
-    """The machines the goal needs while it needs them, with what is known of each."""
+def _said(machine: str, work: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> str:
+    """What lessons claim of a machine that this attempt has not tried itself."""
+    if machine in work["ran"] or machine in work["refused"]:
+        return ""
+    return " said broken" if machine in told["broken"] else " said works" if machine in told["works"] else ""
+
+
+def _tools(work: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> list[str]:
     goal = work["goal"]
     kinds = MACHINES.get(goal["kind"], ())
     mark = MARKS.get(goal["kind"])
@@ -274,7 +284,7 @@ def _tools(work: Mapping[str, Any]) -> list[str]:
     rows = []
     for place in sorted((place for place in work["places"] if kind_of(place) in kinds), key=_number):
         state = {"open": " broken", "shut": " balks"}.get(work["refused"].get(place, ""), " works" if place in work["ran"] else "")
-        state = " works" if place in work["ran"] else state
+        state = " works" if place in work["ran"] else state or _said(place, work, told)
         rows.append(place + state + (" open" if place in work["open"] else ""))
     return [f"tool {' '.join(rows[:4])}"]
 
