@@ -27,7 +27,7 @@ def content_digest(pairs: Iterable[tuple[Record, State]]) -> str:
 
 
 def jsonl(pairs: Iterable[tuple[Record, State]]) -> Iterator[str]:
-    """One line of JSON per record: its fields and `lineage`, a list of [kind, source].
+    """One line of JSON per record: its fields, `lineage`, a list of [kind, source], and with a store's item `item`. No vectors.
 
     Args:
         pairs: Records with their states.
@@ -36,7 +36,8 @@ def jsonl(pairs: Iterable[tuple[Record, State]]) -> Iterator[str]:
         Lines without line feed, ASCII, keys sorted.
     """
     for record, state in pairs:
-        yield canonical({**record.model_dump(mode="json"), "lineage": [[origin.kind, origin.source] for origin in state.lineage]})
+        item = {} if state.item is None else {"item": state.item}
+        yield canonical({**record.model_dump(mode="json"), "lineage": [[origin.kind, origin.source] for origin in state.lineage], **item})
 
 
 def _unordered(record: Record, state: State) -> dict[str, Any]:

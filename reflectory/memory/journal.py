@@ -19,6 +19,10 @@ from typing import Any, cast
 from reflectory.errors import MemoryFault
 from reflectory.memory import sqlite
 from reflectory.memory.events import GENESIS, KINDS, Event, EventKind, canonical, chain
+from reflectory.memory.log import check_log
+from reflectory.memory.mounts import refuse_network
+from reflectory.memory.redact import Redactor
+from reflectory.memory.steps import step
 
 _COLUMNS = "seq, at, kind, record_id, payload, embedder, vector, sha256"
 
@@ -29,16 +33,24 @@ class Journal:
     Args:
         path: The file, created with its folders when absent; None is a private journal in memory.
         read_only: Never write, never create a file.
+        redact: Replace keys and tokens in what is appended.
+
+    Attributes:
+        redactor: What it found; None with `redact=False`.
 
     Raises:
-        MemoryFault: See `reflectory.memory.sqlite`.
+        MemoryFault: See `reflectory.memory.sqlite`, `reflectory.memory.mounts` and `reflectory.memory.log`.
     """
 
-    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path | None, *, read_only: bool = False, redact: bool = True) -> None:
         if path is None and read_only:
             msg = "a memory without a file starts empty, so opening it read-only makes no sense. Give a path or allow writing."
             raise MemoryFault(msg)
+        if path is not None:
+            refuse_network(path)
+            check_log(path)
         self.read_only = read_only
+        self.redactor = Redactor() if redact else None
         self.name = "in memory" if path is None else str(path)
         self._process = os.getpid()
         self._closed = False
@@ -96,9 +108,16 @@ class Journal:
                 events.append(self._checked(rows[-1], seq, rows[0][7] if seq > 1 else GENESIS))
         return events
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is running."""
+        return self._tail is not None
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Hold the write lock; all appends inside become durable together at the end, or none of them.
+
+        A transaction inside another becomes durable with the outer one; when it fails, its own appends are taken back.
 
         Raises:
             MemoryFault: Read-only, locked too long, disk full.
@@ -107,15 +126,24 @@ class Journal:
             msg = f"the memory {self.name} is open read-only. Open it with read_only=False to write."
             raise MemoryFault(msg)
         with self._connection() as connection, sqlite.faults(self.name):
-            connection.execute("BEGIN IMMEDIATE")
+            tail = self._tail
+            connection.execute("BEGIN IMMEDIATE" if tail is None else "SAVEPOINT nested")
             try:
-                self._tail = self._head(connection)
+                step("transaction.begun")
+                self._tail = tail or self._head(connection)
                 yield
-                connection.execute("COMMIT")
+                step("transaction.commit")
+                connection.execute("COMMIT" if tail is None else "RELEASE nested")
+            except BaseException:
+                self._tail = tail
+                if connection.in_transaction:  # some errors make SQLite itself roll back everything
+                    for statement in ("ROLLBACK",) if tail is None else ("ROLLBACK TO nested", "RELEASE nested"):
+                        connection.execute(statement)
+                raise
             finally:
-                self._tail = None
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                if tail is None:
+                    self._tail = None
+            step("transaction.committed")
 
     def append(self, kind: EventKind, record_id: str, payload: dict[str, Any], *, embedder: str = "", vector: bytes | None = None) -> Event:
         """Add one event inside a transaction.
@@ -123,7 +151,7 @@ class Journal:
         Args:
             kind: What happened.
             record_id: The record it is about, "" for several.
-            payload: JSON values.
+            payload: JSON values; keys and tokens in it are replaced.
             embedder: Id of the embedder that made `vector`.
             vector: Little-endian float32.
 
@@ -133,14 +161,16 @@ class Journal:
         Raises:
             MemoryFault: No transaction, payload without JSON form, or SQLite refused.
         """
-        if self._tail is None or self._writer is None:
+        if self._tail is None or self._writer is None or not self._writer.in_transaction:
             msg = "append needs a running transaction: use `with journal.transaction():`."
             raise MemoryFault(msg)
         seq, before = self._tail
-        text = canonical(payload)
+        text = canonical(payload if self.redactor is None else self.redactor.payload(payload))
         row = (seq + 1, time.time_ns() // 1000, str(kind), record_id, text, embedder, vector)
         digest = chain(before, row)
+        step("append.insert")
         self._writer.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, digest))
+        step("append.head")
         self._writer.execute("UPDATE head SET seq = ?, sha256 = ?", (seq + 1, digest))
         self._tail = (seq + 1, digest)
         # The payload as a reader will get it: tuples have become lists.

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from reflectory.errors import MemoryFault
 from reflectory.memory.corpus import Corpus
-from reflectory.records import Hit, Query, Record
+from reflectory.memory.history import Selection
+from reflectory.records import Hit, Query
 from reflectory.retrieval.bm25 import bm25
 from reflectory.retrieval.hybrid import Ranker
 from reflectory.retrieval.words import query_words
 
 
-def rank(query: Query, found: Sequence[tuple[int, Record]], corpus: Corpus, vector: NDArray[np.float32], ranker: Ranker) -> list[Hit]:
+def rank(query: Query, found: Selection, corpus: Corpus, vector: NDArray[np.float32], ranker: Ranker) -> list[Hit]:
     """Order candidates.
 
     BM25 statistics are those of the candidates, so a score depends on nothing outside the query's namespace, scope and position.
 
     Args:
         query: Its text and k count here.
-        found: (row in the corpus, record), by ascending row.
+        found: What it may see.
         corpus: Where the rows are.
         vector: The query's unit vector, shape (dim,).
         ranker: Combines the parts.
@@ -33,10 +32,9 @@ def rank(query: Query, found: Sequence[tuple[int, Record]], corpus: Corpus, vect
     Raises:
         MemoryFault: The ranker returned something else than one finite score per candidate.
     """
-    if not found:
+    rows, records = found
+    if not len(rows):
         return []
-    rows = np.array([row for row, _ in found], dtype=np.intp)
-    records = [record for _, record in found]
     parts = {"bm25": bm25(corpus.postings(query_words(query.text), rows), corpus.lengths(rows)), "cosine": corpus.cosines(vector, rows)}
     scores = np.asarray(ranker.rank(query, records, parts), dtype=np.float64)
     if scores.shape != (len(records),) or not np.isfinite(scores).all():
@@ -45,7 +43,7 @@ def rank(query: Query, found: Sequence[tuple[int, Record]], corpus: Corpus, vect
     wanted = query.k if 0 < query.k < len(records) else len(records)
     # Whatever equals the last wanted score stays in: between equal scores the id decides.
     places = np.flatnonzero(scores >= np.partition(scores, len(scores) - wanted)[len(scores) - wanted]).tolist()
-    places.sort(key=lambda place: (-scores[place], records[place].id))
+    places.sort(key=lambda place: (-scores[place], records.histories[place].id))
     return [
         Hit(record=records[place], score=float(scores[place]), parts={name: float(part[place]) for name, part in parts.items()})
         for place in places[:wanted]

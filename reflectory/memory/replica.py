@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,13 @@ from reflectory.memory.corpus import Corpus
 from reflectory.memory.events import EventKind
 from reflectory.memory.journal import Journal
 from reflectory.memory.state import State
+from reflectory.memory.steps import step
 from reflectory.memory.view import History, View
 from reflectory.protocols import Embedder
 from reflectory.records import Record
+
+if TYPE_CHECKING:
+    from reflectory.memory.nearest import Nearest
 
 
 class Replica:
@@ -32,6 +37,7 @@ class Replica:
         view: State of all records.
         corpus: Their texts.
         lock: Re-entrant; also taken by `writing`.
+        nearest: An index over the vectors, where one is used; closed together with this.
 
     Raises:
         MemoryFault: The journal is damaged.
@@ -41,6 +47,9 @@ class Replica:
         self.journal = journal
         self.lock = threading.RLock()
         self._embedder = embedder
+        self.corpus: Corpus
+        self.view: View
+        self.nearest: Nearest | None = None
         self._fresh()
         self.advance()
 
@@ -50,13 +59,14 @@ class Replica:
         Raises:
             MemoryFault: The journal is damaged.
         """
-        events = self.journal.read(self.view.seq, self.view.digest)
-        try:
-            for event in events:
-                self.view.apply(event)
-        except BaseException:
-            self._fresh()  # half an event may have been applied
-            raise
+        with _no_collection():
+            events = self.journal.read(self.view.seq, self.view.digest)
+            try:
+                for event in events:
+                    self.view.apply(event)
+            except BaseException:
+                self._fresh()  # half an event may have been applied
+                raise
 
     def position(self, as_of: int | None) -> int:
         """The journal position to read at.
@@ -79,19 +89,24 @@ class Replica:
     def writing(self) -> Iterator[None]:
         """Hold the lock and the journal's write lock over an up-to-date view; all appends become durable together, or none.
 
+        May be nested: what is inside is all or nothing as well, and becomes durable with the outermost.
+
         Raises:
             MemoryFault: Read-only, locked too long, disk full, damaged.
         """
         with self.lock:
-            applied = self.view.seq
+            applied, nested = self.view.seq, self.journal.in_transaction
             try:
                 with self.journal.transaction():
-                    self.advance()
-                    applied = self.view.seq
+                    if not nested:
+                        self.advance()
+                        applied = self.view.seq
                     yield
             except BaseException:
                 if self.view.seq != applied:
                     self._fresh()  # it holds events that were rolled back
+                    if nested:
+                        self.advance()  # the outer transaction goes on, with what it wrote before
                 raise
 
     def append(self, kind: EventKind, record_id: str, payload: dict[str, Any], vector: NDArray[np.float32] | None = None) -> None:
@@ -106,6 +121,7 @@ class Replica:
         stored = None if vector is None else vector.astype("<f4").tobytes()
         embedder = "" if vector is None else self._embedder.id
         event = self.journal.append(kind, record_id, payload, embedder=embedder, vector=stored)
+        step("apply")
         try:
             self.view.apply(event)
         except BaseException:
@@ -145,15 +161,47 @@ class Replica:
             raise unknown(record_id)
         return record
 
+    def rebuild(self) -> None:
+        """Derive everything again from the first event on, each checked against its hash; what was there stays when that fails.
+
+        Raises:
+            MemoryFault: The journal is damaged.
+        """
+        with self.lock:
+            view, corpus = self.view, self.corpus
+            self._fresh()
+            try:
+                self.advance()
+                step("rebuild.swap")
+            except BaseException:
+                self.corpus.close()
+                self.view, self.corpus = view, corpus
+                raise
+            corpus.close()
+
     def close(self) -> None:
         """Let go of the file; may be called twice."""
         with self.lock:
+            if self.nearest is not None:
+                self.nearest.close()
             self.journal.close()
             self.corpus.close()
 
     def _fresh(self) -> None:
         self.corpus = Corpus(self._embedder)
         self.view = View(self.corpus, self.journal.fetch)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without garbage collection: a big memory makes millions of objects that all stay, and looking through them takes half the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def unknown(record_id: str) -> MemoryFault:

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reflectory.errors import MemoryFault
+from reflectory.memory import migrate
 from reflectory.memory.events import GENESIS
+from reflectory.memory.steps import step
 
 APPLICATION_ID = 0x52464C59  # "RFLY"
-SCHEMA_VERSION = 1
+#: Version 2 knows the events rollback, weights, snapshot and touch; version 1 would call a journal with them damaged.
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 30.0
 #: How often, and after how many seconds, a reader looks again when side files come or go under its hands.
 ATTEMPTS = 20
@@ -26,7 +29,6 @@ _SCHEMA = (
     "CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
     "CREATE TRIGGER events_remain BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
     f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 
 
@@ -48,7 +50,7 @@ def faults(name: str) -> Iterator[None]:
 
 
 def open_writer(path: Path | None) -> sqlite3.Connection:
-    """Connect for reading and writing; a new file gets the schema.
+    """Connect for reading and writing; a new file gets the schema, a file of an older version is brought to this one.
 
     Args:
         path: The file; None is a private database in memory.
@@ -63,14 +65,11 @@ def open_writer(path: Path | None) -> sqlite3.Connection:
         connection = sqlite3.connect(path or ":memory:", timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
         try:
             _harden(connection)
-            connection.execute("BEGIN IMMEDIATE")  # two processes may create the file at the same moment
-            if _is_empty(connection):
-                for statement in _SCHEMA:
-                    connection.execute(statement)
-                connection.execute("INSERT INTO head VALUES (0, 0, ?)", (GENESIS,))
-            connection.execute("COMMIT")
+            _create(connection)
             check_version(connection, name)
             if path is not None:
+                migrate.migrate(connection, path, SCHEMA_VERSION)
+                step("open.log")
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
         except BaseException:
@@ -157,15 +156,25 @@ def quick_check(connection: sqlite3.Connection, name: str) -> None:
         raise MemoryFault(msg)
 
 
+def _create(connection: sqlite3.Connection) -> None:
+    """Give an empty file the schema, in one transaction: two processes may create the file at the same moment."""
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
+        step("create.schema")
+        for statement in (*_SCHEMA, f"PRAGMA user_version = {SCHEMA_VERSION}"):
+            connection.execute(statement)
+            step("create.statement")
+        connection.execute("INSERT INTO head VALUES (0, 0, ?)", (GENESIS,))
+        step("create.commit")
+    connection.execute("COMMIT")
+    step("create.committed")
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
 
 def _harden(connection: sqlite3.Connection) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -11,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reflectory.errors import MemoryFault
-from reflectory.memory import export
+from reflectory.memory import transfer
 from reflectory.memory.admit import adds_nothing, admit, content_id, normal, same_place
 from reflectory.memory.corpus import embed
 from reflectory.memory.journal import Journal
 from reflectory.memory.recall import rank
 from reflectory.memory.replica import Replica
 from reflectory.memory.state import State
+from reflectory.memory.timeline import Timeline
 from reflectory.memory.view import search_text
 from reflectory.protocols import Embedder
-from reflectory.records import Hit, Origin, Query, Record
+from reflectory.records import Hit, Query, Record
 from reflectory.retrieval.hashing import HashingEmbedder
 from reflectory.retrieval.hybrid import HybridRanker, Ranker
 
@@ -28,7 +30,13 @@ Mark = Literal["quarantine", "promote", "revoke", "supersede"]
 
 
 def open_memory(
-    path: str | Path | None, *, embedder: Embedder | None = None, ranker: Ranker | None = None, read_only: bool = False
+    path: str | Path | None,
+    *,
+    embedder: Embedder | None = None,
+    ranker: Ranker | None = None,
+    read_only: bool = False,
+    redact: bool = True,
+    index: str | Path = "exact",
 ) -> JournalMemory:
     """Open a memory, or create one.
 
@@ -37,19 +45,28 @@ def open_memory(
         embedder: Makes vectors; None is the hashing embedder, which needs no weights.
         ranker: Orders what is found; None is the min-max hybrid of BM25 and cosine.
         read_only: Never write and never create a file; the memory must exist.
+        redact: Replace keys, tokens and passwords by `[redacted:KIND]` before anything is written; see `reflectory.memory.redact`.
+        index: How stores search vectors: "exact", "chroma" (a folder beside the file), another folder for Chroma, or the URL of a
+            Chroma server. An index only proposes; see `reflectory.memory.nearest`.
 
     Raises:
-        MemoryFault: The file is absent (read-only), no memory, damaged, or written by a newer version.
+        MissingDependency: An index was asked for and Chroma is not installed.
+        MemoryFault: The file is absent (read-only), no memory, damaged, on a network file system, or written by a newer version.
     """
-    journal = Journal(None if path is None else Path(path), read_only=read_only)
+    journal = Journal(None if path is None else Path(path), read_only=read_only, redact=redact)
     try:
-        return JournalMemory(journal, embedder or HashingEmbedder(), ranker or HybridRanker())
+        memory = JournalMemory(journal, embedder or HashingEmbedder(), ranker or HybridRanker())
+        if index != "exact":
+            from reflectory.memory.nearest import open_nearest
+
+            memory._replica.nearest = open_nearest(memory._replica, index, memory.embedder)
+        return memory
     except BaseException:
         journal.close()
         raise
 
 
-class JournalMemory:
+class JournalMemory(Timeline):
     """A memory over one journal. Usable from several threads, and from several processes through an object each.
 
     Nothing is ever removed from the file: `forget` and `undo` are events like all others.
@@ -73,10 +90,10 @@ class JournalMemory:
         self._queries: dict[str, NDArray[np.float32]] = {}
 
     @property
-    def seq(self) -> int:
-        """The current journal position, events of other processes included."""
-        with self._replica.lock:
-            return self._replica.position(None)
+    def redactions(self) -> dict[str, int]:
+        """How many secrets this object replaced in what it wrote, by kind."""
+        redactor = self._replica.journal.redactor
+        return {} if redactor is None else dict(redactor.found)
 
     def recall(self, query: Query) -> list[Hit]:
         """The active records that fit best.
@@ -117,6 +134,8 @@ class JournalMemory:
         """
         if not records:
             return []
+        redactor = self._replica.journal.redactor
+        records = records if redactor is None else [redactor.record(record) for record in records]
         vectors = self._embed_new(records)
         with self._replica.writing():
             ids = [self._store(record, vectors) for record in records]
@@ -173,67 +192,39 @@ class JournalMemory:
             self._replica.record(record_id)
             self._replica.append("forget", record_id, {"reason": reason})
 
-    def undo(self, seq: int) -> None:
-        """Make the records an event touched what they would be without it. Reading before this moment is unaffected.
+    def import_jsonl(self, lines: Iterable[str | bytes], *, source: str) -> dict[str, Any]:
+        """Take in the lines of an export as untrusted facts, the good ones in one commit; see `reflectory.memory.transfer`.
 
         Args:
-            seq: The event's position.
-
-        Raises:
-            MemoryFault: No such event, undone already, or itself an undo.
-        """
-        with self._replica.writing():
-            if not 1 <= seq <= self._replica.view.seq:
-                msg = f"there is no event {seq}; the journal has 1 to {self._replica.view.seq}."
-                raise MemoryFault(msg)
-            event = self._replica.journal.fetch([seq])[0]
-            if event.kind == "undo" or seq in self._replica.view.undone:
-                msg = f"event {seq} is {'an undo' if event.kind == 'undo' else 'undone already'}. To have its effect again, write it again."
-                raise MemoryFault(msg)
-            self._replica.append("undo", "", {"seq": seq, "records": list(event.touched())})
-
-    def audit(self, record_id: str) -> list[dict[str, Any]]:
-        """Every event that touched a record, oldest first.
+            lines: One record each, as `export_jsonl` writes them; nothing in them is trusted.
+            source: Where they come from; the source of the origin `import` that every record gets.
 
         Returns:
-            Mappings with seq, at (seconds since 1970), event, payload, embedder and undone.
+            The report of `reflectory.memory.transfer.take_in`; lines that were refused are named in it, with their reason.
 
         Raises:
-            MemoryFault: An id that never was in this memory.
+            MemoryFault: An empty source, or the journal cannot be written.
         """
+        return transfer.take_in(self._replica, self.embedder, lines, source)
+
+    def rebuild(self) -> dict[str, Any]:
+        """Derive everything again from the journal's first event, with every hash checked, and take it into use, a vector index too.
+
+        Returns:
+            events, records, digest (of the content, equal before and after), unchanged (whether it was), seconds.
+
+        Raises:
+            MemoryFault: The journal is damaged; what was there stays in use.
+        """
+        began = time.perf_counter()
         with self._replica.lock:
-            self._replica.position(None)
-            events = self._replica.journal.fetch(self._replica.history(record_id).events)
-            return [
-                {"seq": event.seq, "at": event.at / 1e6, "event": event.kind, "payload": event.payload, "embedder": event.embedder}
-                | {"undone": event.seq in self._replica.view.undone}
-                for event in events
-            ]
-
-    def records(self, namespace: tuple[str, ...] = (), *, as_of: int | None = None) -> Iterator[Record]:
-        """All records at or below a namespace, of every status, in order of arrival.
-
-        Raises:
-            MemoryFault: `as_of` is not a position of this journal.
-        """
-        return iter([record for record, _ in self._pairs(namespace, as_of)])
-
-    def lineage(self, record_id: str, *, as_of: int | None = None) -> tuple[Origin, ...]:
-        """The origins a record goes back to, each once; their distinct sources are its independent sources.
-
-        Raises:
-            MemoryFault: An unknown id, or one that does not exist at `as_of`.
-        """
-        with self._replica.lock:
-            return self._replica.state(record_id, self._replica.position(as_of)).lineage
-
-    def content_digest(self, as_of: int | None = None) -> str:
-        """Hash of the whole visible state, for run manifests; see `reflectory.memory.export.content_digest`."""
-        return export.content_digest(self._pairs((), as_of))
-
-    def export_jsonl(self, as_of: int | None = None) -> Iterator[str]:
-        """All records as lines of JSON; see `reflectory.memory.export.jsonl`."""
-        return export.jsonl(self._pairs((), as_of))
+            before = self.content_digest()
+            self._replica.rebuild()
+            if self._replica.nearest is not None:
+                self._replica.nearest.rebuild()
+            after, events, records = self.content_digest(), self._replica.view.seq, sum(1 for _ in self.records())
+        seconds = time.perf_counter() - began
+        return {"events": events, "records": records, "digest": after, "unchanged": before == after, "seconds": seconds}
 
     def close(self) -> None:
         """Let go of the file; may be called twice."""
@@ -279,7 +270,3 @@ class JournalMemory:
                 self._queries = {}
             vector = self._queries[text] = embed(self.embedder, [text])[0]
         return vector
-
-    def _pairs(self, namespace: tuple[str, ...], as_of: int | None) -> list[tuple[Record, State]]:
-        with self._replica.lock:
-            return list(self._replica.view.all(namespace, self._replica.position(as_of)))
