@@ -18,7 +18,7 @@ APT :=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # pyright brings its own JavaScript and needs a node to run it; with the extra that is a package too, not a download from elsewhere.
-EVERYTHING := -e '.[local,minilm,alfworld,dev]' 'pyright[nodejs]'
+EVERYTHING := -e '.[local,minilm,chroma,alfworld,dev]' 'pyright[nodejs]'
 
 .PHONY: help setup demo test fmt lint types docs bench apt clean
 
@@ -54,6 +54,9 @@ bench: setup ## The benchmark commands; docs/benchmarks.md tells more of each.
 	$(BIN)/reflectory bench household --tasks generated:dev
 	$(BIN)/reflectory bench concurrency
 	$(BIN)/reflectory bench carryover
+	$(BIN)/reflectory bench store
+	$(BIN)/reflectory bench crash
+	$(BIN)/reflectory bench merge
 
 clean: ## Remove the virtual environment.
 	rm -rf $(VENV)

@@ -20,6 +20,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
     "graph": {
         "act": "reflectory.graphs.act:act",
         "reflexion": "reflectory.graphs.reflexion:reflexion",
+        "dialogue": "reflectory.graphs.dialogue:dialogue",
     },
     "model": {
         "embedded": "reflectory.models.shipped:embedded",

@@ -43,6 +43,7 @@ class Root(Table):
     modules: ClassVar[dict[str, str]] = {
         "run": "reflectory.cli.run",
         "eval": "reflectory.cli.eval",
+        "chat": "reflectory.cli.chat",
         "resume": "reflectory.cli.resume",
         "show": "reflectory.cli.show",
         "memory": "reflectory.cli.memory",

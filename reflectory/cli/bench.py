@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Figures against a baseline measured in the same run."
@@ -15,8 +16,32 @@ Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 Seed = Annotated[int, typer.Option(help="Seeds every random choice.")]
 
 
-def _text(result: dict[str, object]) -> str:
-    return "\n".join(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}" for key, value in result.items())
+def _text(result: dict[str, Any], indent: str = "") -> str:
+    lines = []
+    for key, value in result.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", _text(value, f"{indent}  ")]
+        else:
+            lines.append(f"{indent}{key}: {value:.4g}" if isinstance(value, float) else f"{indent}{key}: {value}")
+    return "\n".join(lines)
+
+
+class ManyPaths(TyperCommand):
+    """A command whose path options take several values: `--train a.json b.json` is `--train a.json --train b.json`."""
+
+    SEVERAL = ("--train", "--test")
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Write the option's name before each of its values."""
+        spread: list[str] = []
+        option = ""
+        for word in args:
+            if word.startswith("-"):
+                option = word if word in self.SEVERAL else ""
+            elif option and spread[-1] != option:
+                spread.append(option)
+            spread.append(word)
+        return super().parse_args(ctx, spread)
 
 
 @app.command()
@@ -74,4 +99,86 @@ def concurrency(
     chosen = list(household_tasks(tasks, limit=limit, seed=seed))
     with tempfile.TemporaryDirectory() as scratch:
         result = bench_concurrency(Path(scratch), chosen, model=model, width=width, rounds=rounds)
+    emit(result, as_json=json, text=_text(result))
+
+
+@app.command(cls=ManyPaths)
+def retrieval(
+    train: Annotated[list[Path], typer.Option(help="Conversations in LoCoMo's format to learn from: folders or files.")],
+    test: Annotated[list[Path], typer.Option(help="Conversations to measure on.")],
+    noise: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of wrong citations.")] = 0.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Learners, each with its own noise and order.")] = 3,
+    folds: Annotated[bool, typer.Option("--folds", help="Cross-validate over the conversations of both sets instead.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Where embeddings are kept; default: the user's cache folder.")] = None,
+    json: Json = False,
+) -> None:
+    """Share of answering turns among the five best: cosine, BM25, the fixed priors, and what learns from citations."""
+    import sys
+
+    from reflectory.cli.output import emit
+    from reflectory.runs.bench.retrieval import bench_retrieval, cached_minilm, cross_validate
+
+    def say(what: str) -> None:
+        print(what, file=sys.stderr)
+
+    embedder = cached_minilm(cache)
+    if folds:
+        result = cross_validate(list(dict.fromkeys([*train, *test])), noise=noise, seeds=seeds, embedder=embedder, say=say)
+    else:
+        result = bench_retrieval(train, test, noise=noise, seeds=seeds, embedder=embedder, say=say)
+    emit(result, as_json=json, text=_text(result))
+
+
+@app.command()
+def store(
+    sizes: Annotated[str, typer.Option(help="Items in the store, several separated by commas.")] = "1000,10000",
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="A folder on the disk to be measured; default: the temporary folder.")] = None,
+    json: Json = False,
+) -> None:
+    """The store beside raw Chroma, LangGraph's InMemoryStore, a bare commit and a bare matrix-vector product."""
+    from reflectory.cli.output import emit
+    from reflectory.errors import ConfigError
+    from reflectory.runs.bench.store import bench_store
+
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes.split(",")):
+        msg = f"--sizes {sizes!r} is not a list of numbers. Give for example --sizes 1000,10000"
+        raise ConfigError(msg)
+    with tempfile.TemporaryDirectory() as scratch:
+        result = bench_store(out or Path(scratch), sizes=[int(size) for size in sizes.split(",")], seed=seed)
+    emit(result, as_json=json, text=_text(result))
+
+
+@app.command()
+def crash(
+    points: Annotated[int, typer.Option(min=1, help="Kills.")] = 1000,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Where the memories lie and what went wrong stays; default: memory, else disk.")] = None,
+    json: Json = False,
+) -> None:
+    """Kill writers at every step of journal, index and rebuild, damage files, fill a disk, and count what is lost."""
+    from reflectory.cli.output import emit
+    from reflectory.runs.bench.crash import bench_crash
+
+    memory = Path("/dev/shm")  # what a killed process has handed to the kernel is there, on whatever file system
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
+        result = bench_crash(out or Path(scratch), points=points, seed=seed)
+    emit(result, as_json=json, text=_text(result))
+    broken = result["lost"] + result["duplicated"] + result["stale_index"] + result["wrong"]
+    raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def merge(
+    pairs: Annotated[int, typer.Option(min=1, help="Labelled pairs, half of them the same fact.")] = 2400,
+    embedder: Annotated[str, typer.Option(help="Of the cosine baseline: minilm or hashing.")] = "minilm",
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """How often two facts are wrongly merged, or wrongly kept apart, beside exact text, Jaccard and cosine."""
+    from reflectory.cli.output import emit
+    from reflectory.registry import lookup
+    from reflectory.runs.bench.merge import bench_merge
+
+    result = bench_merge(pairs, seed=seed, embedder=lookup("embedder", embedder)())
     emit(result, as_json=json, text=_text(result))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reflectory.errors import ModelError, UnknownName, UnsupportedTask, did_you_mean
+from reflectory.models.quote import quote
 from reflectory.models.script import ScriptFile
 from reflectory.protocols import Model
 from reflectory.records import Message, Reply, Request, Usage
@@ -37,8 +38,9 @@ def scripted(name: str) -> Model:
     * `oracle` asks the environment for the next action of a proved plan, once `bind_env` has told it which;
     * `extractive` takes the one that shares most words with the last user message.
 
-    Without choices `extractive` answers with the sentence of the prompt that shares most words with the last user message; the others have
-    nothing to say and answer with an empty text. A `reader` that asks `search` or `oracle` gets what `extractive` would choose.
+    Without choices `extractive` answers with the sentence of the prompt that shares most words with the last user message; as an
+    `answerer` it quotes the numbered memory that does, and cites it. The others have nothing to say and answer with an empty text. A
+    `reader` that asks `search` or `oracle` gets what `extractive` would choose.
     `PATH.yaml` replays the answers of a file (see `ScriptFile`).
 
     Args:
@@ -239,6 +241,8 @@ def extract(request: Request) -> str:
     Returns:
         The choice or sentence; the shortest, then the first of equals; "" for an empty prompt.
     """
+    if request.role == "answerer" and request.choices is None:
+        return quote(request)
     last = max((index for index, message in enumerate(request.messages) if message.role == "user"), default=len(request.messages) - 1)
     query = request.messages[last].content if request.messages else ""
     candidates: Sequence[str] = request.choices or _sentences([*request.messages[:last], *request.messages[last + 1 :]])

@@ -20,6 +20,7 @@ from reflectory.runs.directory import RunDirectory, lock
 from reflectory.runs.episode import Episode, Job, play
 from reflectory.runs.evaluation import Evaluation, Watch
 from reflectory.runs.metrics import Metrics
+from reflectory.runs.talk import Talk
 from reflectory.runs.trial import LEDGER, result_line
 
 Answer = TypeVar("Answer")
@@ -64,8 +65,8 @@ class Run(Frozen):
         return f"{self.outcome or 'unfinished'}: {self.task.goal} ({tries}, {cost}) in {self.path}"
 
 
-class Runner:
-    """Brings graphs to life and runs them.
+class Runner(Talk):
+    """Brings graphs to life and runs them; holds dialogues (`send`).
 
     Args:
         graph: A name (`act`, `reflexion` …), a builder `config → Wiring`, a Wiring, or a compiled LangGraph graph.

@@ -13,9 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 #: What the last lines of an example must say.
 SAYS = {
     "custom_env.py": "solved: Guess the number. (1 attempt, 4 steps",
+    "dialogue.py": "My sister's birthday is on May 5. | cites",
     "langchain_model.py": "solved: ",
     "own_graph.py": "solved: ",
     "solve_household.py": "solved so far, by trial: [",
+    "store.py": "Where is the key? | I remember: The key is under the mat.",
 }
 
 
