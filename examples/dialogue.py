@@ -1,9 +1,8 @@
 """A dialogue with long-term memory, offline: the scripted model quotes what it remembers. Put `hf:NAME` or a chat model in its place."""
 
 from reflectory import Runner
-from reflectory.graphs.dialogue import dialogue
 
-with Runner(graph=dialogue, model="scripted:extractive", memory="notes") as runner:
+with Runner(graph="dialogue", model="scripted:extractive", memory="notes") as runner:
     runner.send("Hi, I'm Anna and I live in Paris. My sister's birthday is on May 5.", user="anna")
     for item in runner.leave(user="anna"):
         print(item.act, item.id)

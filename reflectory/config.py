@@ -14,6 +14,8 @@ from pydantic import BaseModel, Field, ValidationError
 from reflectory.errors import ConfigError, did_you_mean
 from reflectory.records import Budget, Frozen, Scope
 
+#: Pieces a session is cut into when memories are extracted from it.
+Granularity = Literal["utterance", "turn", "session"]
 #: Settings that change how fast a run goes or where it is kept, never what comes out of it: a resumed run may change them.
 INCIDENTAL = frozenset({"concurrency", "workers", "out"})
 
@@ -40,9 +42,46 @@ class ReflectorConfig(Frozen):
 
 
 class RecallConfig(Frozen):
-    """How much is recalled at the start of an attempt: at most `k` records. A view shows of them what bears on the situation."""
+    """How memory is searched, where a run opens it by name.
+
+    Attributes:
+        k: At most so many records at the start of an attempt; a view shows of them what bears on the situation.
+        embedder: Makes vectors (registry kind `embedder`, or a dotted path).
+        ranker: `hybrid` is fixed, `learned` learns from citations and keeps what it learned in the journal; `auto` is learned in
+            dialogues and hybrid elsewhere.
+    """
 
     k: int = Field(default=64, ge=1)
+    embedder: str = "hashing"
+    ranker: Literal["auto", "hybrid", "learned"] = "auto"
+
+
+class DialogueConfig(Frozen):
+    """How a dialogue remembers.
+
+    Attributes:
+        agent: Name of the agent: the root of its namespaces. A user's memory is (agent, "users", user).
+        shared: A further namespace every user's turns read, for example ("assistant", "shared"); empty for none. Nothing is written there.
+        k: At most so many memories are shown per turn.
+        neighbours: A candidate is compared with so many records when it is filed.
+        idle_s: A session without a message for so many seconds ends.
+        reflect: Who extracts and merges: `rules`, or `model`, which falls back on the rules.
+        granularity: Pieces a session is cut into for extraction; `model` uses the first.
+        max_tokens: Upper limit of an answer.
+    """
+
+    agent: str = "assistant"
+    shared: tuple[str, ...] = ()
+    k: int = Field(default=5, ge=1)
+    neighbours: int = Field(default=8, ge=1)
+    idle_s: float = Field(default=1800.0, gt=0)
+    reflect: Literal["rules", "model"] = "rules"
+    granularity: tuple[Granularity, ...] = Field(default=("utterance",), min_length=1)
+    max_tokens: int = Field(default=512, ge=1)
+
+    def namespace(self, user: str) -> tuple[str, ...]:
+        """Where a user's records live."""
+        return self.agent, "users", user
 
 
 class RunConfig(Frozen):
@@ -59,7 +98,8 @@ class RunConfig(Frozen):
         workers: Processes.
         solver: Decoding of the solver.
         reflector: Decoding of the reflector.
-        recall: How much is recalled.
+        recall: How memory is searched.
+        dialogue: How a dialogue remembers.
         checkpoint: `sqlite` keeps a LangGraph checkpoint after every node, so that a killed run continues in the middle of an attempt.
         approvals: `ask` asks before every action; the Runner needs somebody to ask.
         out: The run directory; None means a new one below `runs/`.
@@ -76,6 +116,7 @@ class RunConfig(Frozen):
     solver: SolverConfig = SolverConfig()
     reflector: ReflectorConfig = ReflectorConfig()
     recall: RecallConfig = RecallConfig()
+    dialogue: DialogueConfig = DialogueConfig()
     checkpoint: Literal["none", "sqlite"] = "none"
     approvals: Literal["auto", "ask"] = "auto"
     out: str | None = None

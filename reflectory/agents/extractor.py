@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 from reflectory.agents.prompts import prompt
+from reflectory.config import Granularity
 from reflectory.memory.dates import resolve
-from reflectory.memory.extract import Conversation, Extracted, Granularity, RuleExtractor, Sentence
+from reflectory.memory.extract import Conversation, Extracted, RuleExtractor, Sentence
 from reflectory.memory.meaning import meaning
 from reflectory.memory.merge import Decision, RuleMerger, agrees, updates
 from reflectory.records import Origin, OriginKind, Record

@@ -24,27 +24,19 @@ def chat(
     model: Annotated[list[str] | None, typer.Option(help="One model, or `role=model` several times.")] = None,
     user: Annotated[str, typer.Option(help="Who speaks; every user has a memory of their own.")] = "user",
     thread: Annotated[str, typer.Option(help="Which conversation.")] = "main",
-    reflect: Annotated[str, typer.Option(help="Who extracts and merges memories: rules or model.")] = "rules",
-    shared: Annotated[str, typer.Option(help="A further namespace to read, parts joined by /.")] = "",
+    reflect: Annotated[str | None, typer.Option(help="Who extracts and merges memories: rules (default) or model.")] = None,
+    shared: Annotated[str | None, typer.Option(help="A further namespace to read, parts joined by /.")] = None,
     out: Annotated[str | None, typer.Option(help="The run directory.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per answer.")] = False,
     set_: Annotated[list[str] | None, typer.Option("-c", help="`key=value`, or a YAML file.")] = None,
 ) -> None:
     """Talk with an agent that remembers. Leaving files what the session taught."""
-    from functools import partial
-
     from reflectory.cli.options import models, settings
-    from reflectory.errors import ConfigError, did_you_mean
-    from reflectory.graphs.dialogue import DialogueConfig, dialogue
     from reflectory.runs.runner import Runner, new_directory
 
-    if reflect not in ("rules", "model"):
-        msg = f"--reflect {reflect!r} is neither. {did_you_mean(reflect, ('rules', 'model'))}"
-        raise ConfigError(msg)
-    chosen = DialogueConfig(reflect="model" if reflect == "model" else "rules", shared=tuple(filter(None, shared.split("/"))))
-    config = settings(set_ or [], out=out or new_directory("chat"))
-    graph = partial(dialogue, settings=chosen)
-    with Runner(graph=graph, model=models(model or ["scripted:extractive"]), memory=memory, config=config) as runner:
+    space = None if shared is None else [part for part in shared.split("/") if part]
+    config = settings(set_ or [], out=out or new_directory("chat"), dialogue__reflect=reflect, dialogue__shared=space)
+    with Runner(graph="dialogue", model=models(model or ["scripted:extractive"]), memory=memory, config=config) as runner:
         for said in [message] if message is not None else _lines():
             report(runner.send(said, thread=thread, user=user), as_json=json)
         farewell(runner, thread, user, as_json=json)

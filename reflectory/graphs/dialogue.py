@@ -14,55 +14,26 @@ from urllib.parse import urlsplit
 
 from langchain_core.messages import HumanMessage
 from langgraph.runtime import Runtime
-from pydantic import Field
 
 from reflectory.agents.answerer import Answerer, utterance_text
 from reflectory.agents.extractor import ModelExtractor, ModelMerger
 from reflectory.agents.role import call_step, load_observation, request_seed
-from reflectory.config import RunConfig
+from reflectory.config import DialogueConfig, RunConfig
 from reflectory.errors import LimitReached, ModelError
 from reflectory.graphs.context import RunContext
 from reflectory.graphs.nodes import counts
 from reflectory.graphs.state import State
 from reflectory.graphs.wiring import END, Choose, Wiring
 from reflectory.memory.citations import without_citations
-from reflectory.memory.extract import Conversation, Extractor, Granularity, RuleExtractor, Utterance, candidates, fresh_sentences
+from reflectory.memory.extract import Conversation, Extractor, RuleExtractor, Utterance, candidates, fresh_sentences
 from reflectory.memory.meaning import meaning
 from reflectory.memory.merge import Merger, RuleMerger
 from reflectory.memory.prospective import consolidate
-from reflectory.records import Frozen, Hit, Message, Observation, Query, Record, Request, Span, Step
+from reflectory.records import Hit, Message, Observation, Query, Record, Request, Span, Step
 
 Update = dict[str, Any]
 #: Learns from what was cited: (query, what was shown in order, ids of what was cited).
 Learn = Callable[[Query, Sequence[Hit], Sequence[str]], object]
-
-
-class DialogueConfig(Frozen):
-    """How a dialogue remembers.
-
-    Attributes:
-        agent: Name of the agent: the root of its namespaces. A user's memory is (agent, "users", user).
-        shared: A further namespace every user's turns read, for example ("assistant", "shared"); empty for none. Nothing is written there.
-        k: At most so many memories are shown per turn.
-        neighbours: A candidate is compared with so many records when it is filed.
-        idle_s: A session without a message for so many seconds ends.
-        reflect: Who extracts and merges: `rules`, or `model`, which falls back on the rules.
-        granularity: Pieces a session is cut into for extraction; `model` uses the first.
-        max_tokens: Upper limit of an answer.
-    """
-
-    agent: str = "assistant"
-    shared: tuple[str, ...] = ()
-    k: int = Field(default=5, ge=1)
-    neighbours: int = Field(default=8, ge=1)
-    idle_s: float = Field(default=1800.0, gt=0)
-    reflect: Literal["rules", "model"] = "rules"
-    granularity: tuple[Granularity, ...] = Field(default=("utterance",), min_length=1)
-    max_tokens: int = Field(default=512, ge=1)
-
-    def namespace(self, user: str) -> tuple[str, ...]:
-        """Where a user's records live."""
-        return self.agent, "users", user
 
 
 class DialogueState(State, total=False):
@@ -92,10 +63,10 @@ def dialogue(config: RunConfig, settings: DialogueConfig | None = None, learn: L
 
     Args:
         config: The run's settings; `solver.temperature` is the answerer's.
-        settings: How it remembers.
-        learn: Told after every answer what was shown and what was cited, for example a ranker's `learn`.
+        settings: How it remembers; None takes `config.dialogue`.
+        learn: Told after every answer what was shown and what was cited; None tells the memory's ranker, if it learns.
     """
-    chosen = settings or DialogueConfig()
+    chosen = settings or config.dialogue
     memory = DialogueMemory(chosen, learn)
     return Dialogue(
         name="dialogue",
@@ -142,7 +113,7 @@ class DialogueMemory:
 
     Args:
         settings: How it remembers.
-        learn: Learns from citations.
+        learn: Learns from citations; None is the `learn` of the memory's ranker, where it has one.
     """
 
     def __init__(self, settings: DialogueConfig, learn: Learn | None = None) -> None:
@@ -176,9 +147,10 @@ class DialogueMemory:
         context, used = runtime.context, state["used"]
         if context.memory is not None and used["shown"]:
             context.memory.cite(used["cited"], shown=used["shown"])
-            if self._learn is not None:
+            learn = self._learn or getattr(getattr(context.memory, "ranker", None), "learn", None)
+            if learn is not None:
                 hits = [Hit.model_validate(item) for item in state["recalled"]]
-                self._learn(self.query(state, context), hits, used["cited"])
+                learn(self.query(state, context), hits, used["cited"])
         return {"spent": {context.lane: counts(context.budget.usage)}}
 
     async def extract(self, state: Mapping[str, Any], runtime: Runtime[RunContext]) -> Update:

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
+from reflectory.config import Granularity
 from reflectory.memory.admit import content_id
 from reflectory.memory.dates import resolve
 from reflectory.memory.echo import EchoGuard
@@ -20,7 +21,6 @@ from reflectory.memory.meaning import meaning
 from reflectory.memory.statements import clauses, keepable, promised, quotable, sentences
 from reflectory.records import UNTRUSTED, Frozen, Origin, Record, RecordKind, Span
 
-Granularity = Literal["utterance", "turn", "session"]
 #: Trust of records by where their words come from.
 UNTRUSTED_TRUST = 0.3
 #: At most so many sentences of one third-party text become records, so that a page cannot flood a memory.

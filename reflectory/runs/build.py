@@ -20,6 +20,8 @@ from reflectory.runs.session import EnvPool
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from reflectory.memory import JournalMemory, Retrospective
+
     Compiled = CompiledStateGraph[Any, Any, Any, Any]
 
 Spec = str | Model | Mapping[str, "str | Model"]
@@ -177,7 +179,7 @@ def memory_file(path: str | Path) -> Path:
     return path if path.suffix in {".sqlite", ".db"} else path / "journal.sqlite"
 
 
-def make_memory(setup: Setup, own: Path | None, *, writes: bool, read_only: bool = False) -> Memory | None:
+def make_memory(setup: Setup, own: Path | None, *, writes: bool, read_only: bool = False, learns: bool = False) -> Memory | None:
     """The memory of a run.
 
     Args:
@@ -185,17 +187,22 @@ def make_memory(setup: Setup, own: Path | None, *, writes: bool, read_only: bool
         own: Folder of the memory a run gets when it writes memory and none was given; None keeps it in the process.
         writes: Whether the graph writes memory.
         read_only: Open a journal for reading only.
+        learns: What `recall.ranker: auto` means: a ranker that learns from citations, or the fixed one.
     """
     given = setup.memory
     if given == NO_MEMORY or (given is None and not writes):
         return None
     if given is not None and not isinstance(given, str | Path):
         return given
-    from reflectory.memory import open_memory
+    from reflectory.memory import Retrospective, open_memory
 
+    recall = setup.config.recall
+    learned = recall.ranker == "learned" or (recall.ranker == "auto" and learns)
+    ranker = Retrospective() if learned else None
+    settings: dict[str, Any] = {"embedder": lookup("embedder", recall.embedder)(), "ranker": ranker}
     folder = own if given is None else Path(given)
     if folder is None:
-        return open_memory(None)
+        return _taught(open_memory(None, **settings), ranker)
     file = memory_file(folder)
     if not read_only:
         try:
@@ -203,7 +210,14 @@ def make_memory(setup: Setup, own: Path | None, *, writes: bool, read_only: bool
         except OSError as error:
             msg = f"{folder} cannot be a memory folder: {error.strerror or error}."
             raise ConfigError(msg) from error
-    return open_memory(file, read_only=read_only)
+    return _taught(open_memory(file, read_only=read_only, **settings), ranker)
+
+
+def _taught(memory: JournalMemory, ranker: Retrospective | None) -> JournalMemory:
+    """The memory, its ranker going on with what the journal says it has learned."""
+    if ranker is not None:
+        ranker.attach(memory)
+    return memory
 
 
 def close_memory(setup: Setup, memory: Memory | None) -> None:

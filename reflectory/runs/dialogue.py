@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reflectory.agents.role import observation_json
+from reflectory.config import DialogueConfig
 from reflectory.errors import ConfigError, ReflectoryError, RunError
-from reflectory.graphs.dialogue import Dialogue, DialogueConfig, opening
+from reflectory.graphs.dialogue import Dialogue, opening
 from reflectory.graphs.wiring import Wiring
 from reflectory.memory.prospective import Written
 from reflectory.protocols import Memory
@@ -127,7 +128,7 @@ class Dialogues:
     def settings(self) -> DialogueConfig:
         """How the dialogue remembers."""
         graph = None if self._parts is None else self._parts.graph
-        return graph.settings if isinstance(graph, Dialogue) else DialogueConfig()
+        return graph.settings if isinstance(graph, Dialogue) else self._setup.config.dialogue
 
     def _here(self) -> None:
         """Refuse two event loops at once; a loop that has ended is forgotten, its locks with it.
@@ -162,7 +163,7 @@ class Dialogues:
             raise ConfigError(msg)
         with ExitStack() as stack:
             stack.enter_context(lock(path))
-            memory = make_memory(setup, path / "memory", writes=True)
+            memory = make_memory(setup, path / "memory", writes=True, learns=True)
             stack.callback(close_memory, setup, memory)
             digest = f"seq {getattr(memory, 'seq', 'unknown')}"
             directory = RunDirectory.claim(path, setup, [], kind="dialogue", memory_digest=digest)

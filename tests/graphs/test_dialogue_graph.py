@@ -7,8 +7,8 @@ import datetime
 from langchain_core.messages import AIMessage, HumanMessage
 
 from reflectory.agents.answerer import answer_messages, memory_line, utterance_text
-from reflectory.config import RunConfig
-from reflectory.graphs.dialogue import DialogueConfig, dialogue
+from reflectory.config import DialogueConfig, RunConfig
+from reflectory.graphs.dialogue import dialogue
 from reflectory.models import resolve_model
 from reflectory.records import Hit, Observation, Origin, Record, Request, Span
 

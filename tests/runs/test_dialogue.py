@@ -12,8 +12,9 @@ from langchain_core.language_models import FakeListChatModel
 from typer.main import get_command
 
 from reflectory.cli.chat import app as chat_app
+from reflectory.config import DialogueConfig
 from reflectory.errors import ConfigError, LimitReached, ModelError, RunError
-from reflectory.graphs.dialogue import DialogueConfig, dialogue
+from reflectory.graphs.dialogue import dialogue
 from reflectory.memory import open_memory
 from reflectory.records import Observation, Origin, Record, Reply, Span
 from reflectory.runs import RunDirectory, Runner
@@ -30,6 +31,24 @@ def runner(tmp_path, name="run", *, model="scripted:extractive", settings=None, 
 def facts(tmp_path, user="ann"):
     with open_memory(tmp_path / "memory" / "journal.sqlite", read_only=True) as memory:
         return {record.body: record for record in memory.records(("assistant", "users", user)) if record.status == "active"}
+
+
+@pytest.mark.parametrize(("ranker", "learns"), [("auto", True), ("hybrid", False)])
+def test_a_dialogue_learns_from_what_its_answers_cite_and_goes_on_after_a_restart(tmp_path, ranker, learns):
+    said = {"dog": "Rex", "cat": "Tom", "boat": "Daisy", "sister": "Eve", "brother": "Max", "parrot": "Polly"}
+    versions = []
+    for day in range(2):
+        settings = {"out": str(tmp_path / f"day{day}"), "recall": {"ranker": ranker}, "dialogue": {"k": 3}}
+        with Runner(graph="dialogue", model="scripted:extractive", memory=str(tmp_path / "memory"), config=settings) as talk:
+            if day == 0:
+                talk.send(" ".join(f"My {thing} is called {name}." for thing, name in said.items()), user="ann")
+                talk.leave(user="ann")
+            answers = [talk.send(f"What is my {thing} called?", user="ann") for thing in said]
+        assert all(len(answer.cited) == 1 < len(answer.shown) for answer in answers)
+        with open_memory(tmp_path / "memory" / "journal.sqlite", read_only=True) as memory:
+            versions.append(memory.learned("ranker"))
+    assert [version is not None for version in versions] == [learns, learns]
+    assert (versions[0] != versions[1]) == learns
 
 
 def test_told_in_one_session_quoted_and_cited_in_another_after_a_restart(tmp_path):
@@ -266,7 +285,7 @@ def test_the_command_talks_until_the_input_ends(tmp_path, monkeypatch, capsys):
     assert (value["answer"], [item["body"] for item in value["cited"]]) == ("I live in Paris.", ["I live in Paris."])
     chat("Where do I live?", "--user", "bob", "--memory", "notes")
     assert capsys.readouterr().out == "I do not know that yet.\n"
-    with pytest.raises(ConfigError, match="Did you mean model"):
+    with pytest.raises(ConfigError, match="'rules' or 'model'"):
         chat("Hello", "--reflect", "modell")
 
 
