@@ -11,7 +11,7 @@ from langgraph.runtime import Runtime
 from reflectory.agents.reflector import attempt_won
 from reflectory.agents.role import judge_id, observation_json
 from reflectory.graphs.context import RunContext
-from reflectory.records import Effect, Observation, Query, Record, Step, StepResult, Usage, Verdict
+from reflectory.records import Effect, Hit, Observation, Query, Record, Step, StepResult, Usage, Verdict
 
 State = Mapping[str, Any]
 Update = dict[str, Any]
@@ -60,10 +60,15 @@ async def _start_position(context: RunContext, attempt: int) -> int | None:
 async def recall(state: State, runtime: Runtime[RunContext]) -> Update:
     """Ask memory, as of the attempt's start, for what may help. One of the two memory edges."""
     context = runtime.context
-    config, task = context.config, context.task
-    if context.memory is None or config.scope == "none":
+    if context.memory is None or context.config.scope == "none":
         return {}
-    query = Query(
+    return {"recalled": [hit.model_dump(mode="json") for hit in context.memory.recall(_query(state, context))]}
+
+
+def _query(state: State, context: RunContext) -> Query:
+    """What memory is asked at the start of an attempt."""
+    config, task = context.config, context.task
+    return Query(
         text=context.view.query(task, state["work"]),
         namespace=config.namespace or (task.env or "default",),
         scope=config.scope,
@@ -72,7 +77,6 @@ async def recall(state: State, runtime: Runtime[RunContext]) -> Update:
         as_of=state["as_of"],
         k=config.recall.k,
     )
-    return {"recalled": [hit.model_dump(mode="json") for hit in context.memory.recall(query)]}
 
 
 async def env(state: State, runtime: Runtime[RunContext]) -> Update:
@@ -164,6 +168,10 @@ async def write(state: State, runtime: Runtime[RunContext]) -> Update:
 
         async def cite() -> None:
             memory.cite(used["cited"], shown=used["shown"], helped=won)
+            learn = getattr(getattr(memory, "ranker", None), "learn", None)
+            if learn is not None:  # a ranker that learns: a recalled place that was used is a citation
+                hits = [Hit.model_validate(item) for item in state["recalled"]]
+                learn(_query(state, context), [hit for hit in hits if hit.record.id in used["shown"]], used["cited"])
 
         # Writing a record again changes nothing, counting a citation again does. A staged memory counts when it is committed.
         await (cite() if getattr(memory, "staged", False) else context.once(f"cite/{judge_id(context, state['attempt'])}", cite))

@@ -68,7 +68,7 @@ RECIPES: Mapping[str, Recipe] = {
         houses=600,
         raw=True,
         layers=4,
-        training=(TrainConfig(tokens=22_000_000),),
+        training=(TrainConfig(tokens=19_000_000),),
     ),
 }
 

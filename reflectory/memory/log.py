@@ -81,25 +81,38 @@ def _index(shared: Path) -> Index | None:
 def _fault(log: bytes, index: Index) -> str | None:
     """What is wrong with the committed frames; None when all fit."""
     size = _HEADER + index.frames * (_FRAME + index.page)
-    if len(log) < size:
+    if len(log) < min(size, _HEADER):
         return f"is too short ({len(log)} bytes of {size})"
     magic = struct.unpack_from(">I", log)[0]
-    if magic & ~1 != _MAGIC or log[16:24] != index.salt:
+    if magic & ~1 != _MAGIC:
         return "has another header"
     order = ">u4" if magic & 1 else "<u4"
     head = np.frombuffer(log, order, 6).astype(np.uint32).reshape(1, 6)
+    sums = _chain((0, 0), head)
+    if sums[0] != struct.unpack_from(">II", log, 24):
+        return "has another header"
+    if log[16:24] != index.salt:
+        return None if _later(log[16:20], index.salt[:4]) else "is an earlier one"
+    if len(log) < size:
+        return f"is too short ({len(log)} bytes of {size})"
     frames = np.frombuffer(log, np.uint8, size - _HEADER, _HEADER).reshape(index.frames, _FRAME + index.page)
     covered = np.concatenate([frames[:, :8], frames[:, _FRAME:]], axis=1)
     words = np.ascontiguousarray(covered).view(order).astype(np.uint32)
     stored = [tuple(pair) for pair in np.ascontiguousarray(frames[:, 16:24]).view(">u4").tolist()]
     salts = (frames[:, 8:16] == np.frombuffer(index.salt, np.uint8)).all(axis=1).tolist()
-    sums = _chain((0, 0), head)
-    if sums[0] != struct.unpack_from(">II", log, 24):
-        return "has another header"
     for number, (found, wanted, salted) in enumerate(zip(_chain(sums[0], words), stored, salts, strict=True), 1):
         if found != wanted or not salted:
             return f"is damaged at frame {number} of {index.frames}"
     return None
+
+
+def _later(log: bytes, index: bytes) -> bool:
+    """Whether a log was begun after the one the -shm file tells of: the first half of the salt counts up, modulo 2^32.
+
+    A log is begun anew only when all of it was copied. So the -shm file is an older one, as a power failure may leave it (it is never
+    synced), and nothing is lost.
+    """
+    return 0 < (int.from_bytes(log, "big") - int.from_bytes(index, "big")) % _WORD < _WORD // 2
 
 
 def _chain(start: tuple[int, int], blocks: NDArray[np.uint32]) -> list[tuple[int, int]]:

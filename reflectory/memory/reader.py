@@ -58,7 +58,7 @@ class Reader:
             history = self._replica.view.histories.get(record_id)
             return None if history is None else history.record(seq)
 
-    def records(self, namespace: tuple[str, ...] = (), *, as_of: int | None = None) -> Iterator[Record]:
+    def records(self, namespace: tuple[str, ...] = (), *, as_of: int | str | None = None) -> Iterator[Record]:
         """All records at or below a namespace, of every status, in order of arrival.
 
         Raises:
@@ -66,20 +66,20 @@ class Reader:
         """
         return iter([record for record, _ in self._pairs(namespace, as_of)])
 
-    def lineage(self, record_id: str, *, as_of: int | None = None) -> tuple[Origin, ...]:
+    def lineage(self, record_id: str, *, as_of: int | str | None = None) -> tuple[Origin, ...]:
         """The origins a record goes back to, each once; their distinct sources are its independent sources.
 
         Raises:
             MemoryFault: An unknown id, or one that does not exist at `as_of`.
         """
         with self._replica.lock:
-            return self._replica.state(record_id, self._replica.position(as_of)).lineage
+            return self._replica.state(record_id, self.position(as_of)).lineage
 
-    def content_digest(self, as_of: int | None = None) -> str:
+    def content_digest(self, as_of: int | str | None = None) -> str:
         """Hash of the whole visible state, for run manifests; see `reflectory.memory.export.content_digest`."""
         return export.content_digest(self._pairs((), as_of))
 
-    def export_jsonl(self, as_of: int | None = None) -> Iterator[str]:
+    def export_jsonl(self, as_of: int | str | None = None) -> Iterator[str]:
         """All records as lines of JSON; see `reflectory.memory.export.jsonl`."""
         return export.jsonl(self._pairs((), as_of))
 
@@ -107,9 +107,9 @@ class Reader:
         """Events undone at any time: a rollback leads from one named position to another, so it neither takes nor gives names."""
         return {correction.target for correction in self._replica.view.corrections if correction.kind == "undo"}
 
-    def _pairs(self, namespace: tuple[str, ...], as_of: int | None) -> list[tuple[Record, State]]:
+    def _pairs(self, namespace: tuple[str, ...], as_of: int | str | None) -> list[tuple[Record, State]]:
         with self._replica.lock:
-            return list(self._replica.view.all(namespace, self._replica.position(as_of)))
+            return list(self._replica.view.all(namespace, self.position(as_of)))
 
 
 def tell(event: Event, stands: Standing) -> dict[str, Any]:

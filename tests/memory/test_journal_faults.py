@@ -3,6 +3,8 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -232,3 +234,36 @@ def test_append_needs_a_transaction():
     with pytest.raises(MemoryFault, match="transaction"):
         journal.append("add", "x", {})
     journal.close()
+
+
+KILLED = """
+import os, shutil, signal, sys
+from reflectory.memory import open_memory
+from reflectory.records import Origin, Record
+path = sys.argv[1]
+memory = open_memory(path)
+def add(number):
+    memory.record([Record(id="", namespace=("a",), kind="fact", body=f"fact {number}", origin=Origin(kind="user", source="u"))])
+for number in range(3):
+    add(number)
+for side in ("-shm", "-wal"):
+    shutil.copy(path + side, path + side + ".old")
+memory._replica.journal._writer.execute("PRAGMA wal_checkpoint(RESTART)")
+for number in range(3, 6):
+    add(number)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("older", "intact"), [("-shm", True), ("-wal", False)])
+def test_an_older_side_file_is_forgiven_where_nothing_is_lost_and_only_there(tmp_path, older, intact):
+    """A power failure may leave an older -shm, which is never synced; an older log has lost what came after it."""
+    path = tmp_path / "journal.sqlite"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    shutil.copy(f"{path}{older}.old", f"{path}{older}")
+    if intact:
+        with open_memory(path) as memory:
+            assert sorted(record.body for record in memory.records()) == [f"fact {number}" for number in range(6)]
+    else:
+        with pytest.raises(MemoryFault, match="earlier"):
+            open_memory(path)
