@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from reflectory.errors import ConfigError, did_you_mean
 from reflectory.records import Budget, Frozen, Scope
@@ -78,6 +78,20 @@ class DialogueConfig(Frozen):
     reflect: Literal["rules", "model"] = "rules"
     granularity: tuple[Granularity, ...] = Field(default=("utterance",), min_length=1)
     max_tokens: int = Field(default=512, ge=1)
+
+    @model_validator(mode="after")
+    def _apart(self) -> DialogueConfig:
+        """What every user reads must hold nothing of a user's.
+
+        Raises:
+            ConfigError: `shared` holds users' memories, or lies in one.
+        """
+        users = (self.agent, "users")
+        if self.shared and self.shared[:2] == users[: len(self.shared)]:
+            given, fits = "/".join(self.shared), f"{self.agent}/shared"
+            msg = f"shared={given!r} would show users' memories to all users: they live below {'/'.join(users)!r}. Use {fits!r}."
+            raise ConfigError(msg)
+        return self
 
     def namespace(self, user: str) -> tuple[str, ...]:
         """Where a user's records live."""

@@ -56,7 +56,7 @@ class ModelExtractor:
         found: list[Extracted] = []
         for (origin, _), group in groups.items():
             # What an agent or a page says is mostly not worth a call; what a user says nearly always is.
-            if origin.kind == "user" or self._rules.keep(conversation, group):
+            if origin.kind == "user" or await self._rules.extract(conversation, group):
                 found += await self._of(conversation, group)
         return found
 
@@ -69,7 +69,7 @@ class ModelExtractor:
         items = parse_extraction(await self._ask("extractor", prompt("extract").format(who=who, day=day.isoformat(), lines=lines)))
         if items is None:
             self._count("extract_unparsed")
-            return self._rules.keep(conversation, group)
+            return await self._rules.extract(conversation, group)
         found: list[Extracted] = []
         for summary, references in items:
             rests = [group[number] for number in references if number < len(group)]
@@ -102,7 +102,7 @@ class ModelMerger:
         ruled = self._rules.judge(candidate.body, others)
         if ruled.act in ("same", "update"):
             return ruled
-        lines = "\n".join(f"[{number}] {body}" for number, body in enumerate(others))
+        lines = "\n".join(f"[{number}] {' '.join(body.split())}" for number, body in enumerate(others))
         read = parse_update(await self._ask("merger", prompt("update").format(candidate=candidate.body, neighbours=lines)), len(others))
         if read is None:
             self._count("merge_unparsed")

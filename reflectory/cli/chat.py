@@ -43,14 +43,24 @@ def chat(
 
 
 def _lines() -> Iterator[str]:
-    """What is typed, line by line, until an empty one."""
+    """What is typed, line by line, until an empty one.
+
+    Raises:
+        ConfigError: Bytes that are no text.
+    """
     import sys
+
+    from reflectory.errors import ConfigError
 
     tty = sys.stdin.isatty()
     while True:
         if tty:
             print("> ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline().strip()
+        try:
+            line = sys.stdin.readline().strip()
+        except UnicodeDecodeError as error:
+            msg = f"the input is no {error.encoding.upper()}. Convert it first, for example with iconv -f latin1 -t utf-8."
+            raise ConfigError(msg) from error
         if not line:
             return
         yield line

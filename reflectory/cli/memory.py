@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from reflectory.memory import JournalMemory
+from reflectory.cli.opening import embedder_of, memory_of, opened, position, ranked
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Read, explain, move and mend a memory.")
 
@@ -20,45 +17,26 @@ Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="POSITION", help="Read at a journal position or snapshot.")]
 
 
-@contextmanager
-def opened(folder: str, *, write: bool = False, create: bool = False) -> Iterator[JournalMemory]:
-    """The memory of a folder.
-
-    Args:
-        folder: As given on the command line.
-        write: Open it for writing.
-        create: Make it when there is none.
-    """
-    from reflectory.errors import MissingDependency
-    from reflectory.memory import open_memory
-    from reflectory.runs.build import memory_file
-
-    file = next((file for file in (memory_file(folder), memory_file(Path(folder) / "memory")) if file.exists()), None)
-    if file is None and create:
-        file = memory_file(folder)
-    if file is None:
-        msg = f"there is no memory in {folder}: no {memory_file(folder).name}."
-        raise MissingDependency(msg)
-    with open_memory(file, read_only=not write) as memory:
-        yield memory
-
-
-def position(text: str | None) -> int | str | None:
-    """A journal position, or the name of a snapshot; None is the newest."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() else text
-
-
 @app.command("list")
 def list_records(folder: Folder, as_of: AsOf = None, json: Json = False) -> None:
     """List all records."""
     from reflectory.cli.output import emit, table
 
     with opened(folder) as memory:
-        records = list(memory.records(as_of=memory.position(position(as_of))))
+        records = list(memory.records(as_of=position(as_of)))
     rows = [
-        (item.id, item.kind, item.status, f"{item.cited}/{item.shown}", item.task_key or item.situation_key, item.body) for item in records
+        (
+            item.id,
+            item.kind,
+            item.status,
+            f"{item.cited}/{item.shown}",
+            "/".join(item.namespace),
+            item.task_key or item.situation_key,
+            item.body,
+        )
+        for item in records
     ]
-    text = table(rows, ("id", "kind", "status", "cited", "where", "text"))
+    text = table(rows, ("id", "kind", "status", "cited", "namespace", "where", "text"))
     emit([item.model_dump(mode="json") for item in records], as_json=json, text=text)
 
 
@@ -84,7 +62,7 @@ def search(
     from reflectory.cli.output import emit, table
     from reflectory.records import Query
 
-    with opened(folder) as memory:
+    with ranked(folder) as memory:
         hits = memory.recall(Query(text=words, k=k, as_of=memory.position(position(as_of))))
     rows = [(f"{hit.score:.3f}", hit.record.id, hit.record.kind, hit.record.body) for hit in hits]
     emit([hit.model_dump(mode="json") for hit in hits], as_json=json, text=table(rows, ("score", "id", "kind", "text")))
@@ -113,7 +91,7 @@ def audit(
     scope: Scope = "task" if task else "house" if situation else "all"
     path = tuple(part for part in namespace.split("/") if part)
     asked = None if query is None else Query(text=query, k=k, namespace=path, scope=scope, task_key=task, situation_key=situation)
-    with opened(folder) as memory:
+    with ranked(folder) as memory:
         told = explain(memory, record, asked)
     emit(told, as_json=json, text=_audit_text(told))
 
@@ -169,7 +147,7 @@ def import_records(
     """Take in records as untrusted facts. Exit status 1 when a line was refused; the good ones are stored all the same."""
     from reflectory.cli.output import emit
     from reflectory.errors import MissingDependency
-    from reflectory.memory.transfer import lines_of
+    from reflectory.memory.parcel import lines_of
 
     try:
         with file.open("rb") as lines, opened(folder, write=True, create=True) as memory:
@@ -250,12 +228,31 @@ def undo(folder: Folder, seq: Annotated[int, typer.Argument(help="The event's po
 
 
 @app.command()
-def rebuild(folder: Folder, json: Json = False) -> None:
+def rebuild(
+    folder: Folder,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            metavar="chroma|FOLDER|URL", help="Also this vector index; else the Chroma folder beside the journal, if there is one."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
     """Derive everything again from the journal, with every hash checked. Exit status 1 when it was not what it should be."""
     from reflectory.cli.output import emit
+    from reflectory.memory import open_memory
 
-    with opened(folder) as memory:
+    file = memory_of(folder)
+    where = index or ("chroma" if Path(f"{file}-chroma").is_dir() else "exact")
+    exact = where == "exact"
+    with open_memory(file, embedder=None if exact else embedder_of(file), read_only=exact, index=where) as memory:
         report = memory.rebuild()
-    emit(report, as_json=json, text=f"{report['records']} records from {report['events']} events in {report['seconds']:.2f} s")
-    if not report["unchanged"]:
+        nearest = memory._replica.nearest
+        applied = None if nearest is None else nearest.applied
+        report["index"] = None if applied is None else applied.rows
+    text = f"{report['records']} records from {report['events']} events in {report['seconds']:.2f} s"
+    if not exact:
+        text += "; the index was not rebuilt" if applied is None else f"; index of {applied.rows} vectors"
+    emit(report, as_json=json, text=text)
+    if (applied is None and not exact) or not report["unchanged"]:
         raise typer.Exit(1)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from langchain_core.messages import HumanMessage
 from langgraph.runtime import Runtime
 
-from reflectory.agents.answerer import Answerer, utterance_text
+from reflectory.agents.answerer import Answerer, readable, utterance_text
 from reflectory.agents.extractor import ModelExtractor, ModelMerger
 from reflectory.agents.role import call_step, load_observation, request_seed
 from reflectory.config import DialogueConfig, RunConfig
@@ -28,7 +29,7 @@ from reflectory.memory.citations import without_citations
 from reflectory.memory.extract import Conversation, Extractor, RuleExtractor, Utterance, candidates, fresh_sentences
 from reflectory.memory.meaning import meaning
 from reflectory.memory.merge import Merger, RuleMerger
-from reflectory.memory.prospective import consolidate
+from reflectory.memory.prospective import consolidate, in_thread
 from reflectory.records import Hit, Message, Observation, Query, Record, Request, Span, Step
 
 Update = dict[str, Any]
@@ -109,7 +110,7 @@ def after_hear(state: Mapping[str, Any]) -> str:
 
 
 class DialogueMemory:
-    """The nodes of a dialogue that touch memory.
+    """The nodes of a dialogue that touch memory, on threads: it may wait for another process.
 
     Args:
         settings: How it remembers.
@@ -134,8 +135,9 @@ class DialogueMemory:
             return {"recalled": []}
         query = self.query(state, context)
         spaces = [query.namespace, *filter(None, [self.settings.shared])]
-        found = [hit for space in spaces for hit in context.memory.recall(query.model_copy(update={"namespace": space}))]
-        hits = sorted(found, key=lambda hit: -hit.score)[: self.settings.k]
+        found = [await in_thread(context.memory.recall, query.model_copy(update={"namespace": space})) for space in spaces]
+        # Scores are scaled per recall and cannot be compared between two: the spaces take turns, the user's own first.
+        hits = [hit for turn in zip_longest(*found) for hit in turn if hit is not None][: self.settings.k]
         if not hits:
             return {"recalled": []}
         spans = tuple(Span(text=f"{hit.record.body}\n", origin=hit.record.origin.kind) for hit in hits)
@@ -146,11 +148,11 @@ class DialogueMemory:
         """Count what was shown and used, and let the ranker learn from it."""
         context, used = runtime.context, state["used"]
         if context.memory is not None and used["shown"]:
-            context.memory.cite(used["cited"], shown=used["shown"])
+            await in_thread(context.memory.cite, used["cited"], shown=used["shown"])
             learn = self._learn or getattr(getattr(context.memory, "ranker", None), "learn", None)
             if learn is not None:
                 hits = [Hit.model_validate(item) for item in state["recalled"]]
-                learn(self.query(state, context), hits, used["cited"])
+                await in_thread(learn, self.query(state, context), hits, used["cited"])
         return {"spent": {context.lane: counts(context.budget.usage)}}
 
     async def extract(self, state: Mapping[str, Any], runtime: Runtime[RunContext]) -> Update:
@@ -163,7 +165,8 @@ class DialogueMemory:
         if self.settings.reflect == "model":
             extractor = ModelExtractor(asking, context.recorder.count, self.settings.granularity[0])
         conversation = conversation_of(state, context, self.settings)
-        found = candidates(conversation, await extractor.extract(conversation, fresh_sentences(conversation)))
+        fresh = await in_thread(fresh_sentences, conversation)  # whoever sends a book keeps nobody else waiting
+        found = candidates(conversation, await extractor.extract(conversation, fresh))
         return {"candidates": {context.lane: [record.model_dump(mode="json") for record in found]}, "n": asking.n}
 
     async def write(self, state: Mapping[str, Any], runtime: Runtime[RunContext]) -> Update:
@@ -214,7 +217,7 @@ class Asking:
             return ""
         context.recorder.put(call_step(context, model.name, request, reply, (self._attempt, self.n)))
         self.n += 1
-        return reply.text
+        return readable(reply.text)
 
 
 def conversation_of(state: Mapping[str, Any], context: RunContext, settings: DialogueConfig) -> Conversation:
@@ -229,7 +232,7 @@ def conversation_of(state: Mapping[str, Any], context: RunContext, settings: Dia
         name = "/".join(str(part) for part in step.id)
         if step.role == "user" and step.observation is not None:
             turn, recalled = turn + 1, ()
-            host = urlsplit(step.observation.url or "").hostname or step.observation.url or ""
+            host = _host(step.observation.url or "")
             said.append(Utterance(step=name, speaker="user", turn=turn, spans=step.observation.spans, host=host))
         elif step.role == "memory" and step.observation is not None:
             recalled = step.observation.spans
@@ -238,6 +241,15 @@ def conversation_of(state: Mapping[str, Any], context: RunContext, settings: Dia
             said.append(Utterance(step=name, speaker="agent", turn=turn, spans=spans, recalled=recalled))
     user = _user(context)
     return Conversation(id=context.run, user=user, at=state["at"], namespace=settings.namespace(user), utterances=tuple(said))
+
+
+def _host(url: str) -> str:
+    """Whose page it is; what is no address stands for itself."""
+    try:
+        # What a redactor put into it would read as the brackets of an address.
+        return urlsplit(url.replace("[", "").replace("]", "")).hostname or url
+    except ValueError:
+        return url
 
 
 def _user(context: RunContext) -> str:

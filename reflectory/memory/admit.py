@@ -16,7 +16,7 @@ from reflectory.records import UNTRUSTED, Origin, Record, RecordKind
 #: Kinds that are read as advice before acting: third-party text must never become one.
 ADVICE: frozenset[RecordKind] = frozenset({"lesson", "guideline", "skill"})
 #: Fields the journal derives; a caller's values are not taken over.
-_DERIVED = {"id", "revision", "seq", "shown", "cited", "helped", "harmed"}
+DERIVED = frozenset({"revision", "seq", "shown", "cited", "helped", "harmed"})
 
 
 def normal(text: str) -> str:
@@ -56,7 +56,7 @@ def admit(record: Record, histories: Mapping[str, History]) -> dict[str, Any]:
     if tainted is not None and record.kind in ADVICE:
         raise _refuse(record.kind, tainted)
     trust = min([record.trust, *(parent.record.trust for parent in parents)])
-    fields = record.model_copy(update={"trust": trust}).model_dump(mode="json", exclude=_DERIVED)
+    fields = record.model_copy(update={"trust": trust}).model_dump(mode="json", exclude={"id", *DERIVED})
     return {"record": fields, "lineage": [[origin.kind, origin.source] for origin in lineage]}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reflectory.errors import MemoryFault
+from reflectory.memory.state import independent
 from reflectory.memory.store import JournalMemory
 from reflectory.records import Hit, Query, Record
 
@@ -21,7 +22,7 @@ def explain(memory: JournalMemory, record_id: str, query: Query | None = None) -
         query: If given, also why it is retrieved or rejected for this query, at the query's position.
 
     Returns:
-        JSON values: `id`, `record` (None when forgotten, undone or rolled back), `lineage` and `sources` (distinct ones), `steps`,
+        JSON values: `id`, `record` (None when forgotten, undone or rolled back), `lineage` and `sources` (independent ones), `steps`,
         `parents`, `story`: [{seq, at, event, words, counts}], and with a query `query`, see `judge`.
 
     Raises:
@@ -34,7 +35,7 @@ def explain(memory: JournalMemory, record_id: str, query: Query | None = None) -
         "id": record_id,
         "record": None if record is None else record.model_dump(mode="json"),
         "lineage": [[origin.kind, origin.source] for origin in lineage],
-        "sources": sorted({origin.source for origin in lineage}),
+        "sources": sorted(independent(lineage)),
         "steps": [] if record is None else list(record.steps),
         "parents": [] if record is None else list(record.parents),
         "story": [_chapter(event, record_id, first=number == 0) for number, event in enumerate(events)],

@@ -7,6 +7,7 @@ memory itself showed is taken out first (`reflectory.memory.echo`); rules do the
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -167,7 +168,7 @@ class RuleExtractor:
 
     async def extract(self, conversation: Conversation, fresh: Sequence[Sentence]) -> list[Extracted]:
         """See `Extractor.extract`."""
-        return self.keep(conversation, fresh)
+        return await asyncio.to_thread(self.keep, conversation, fresh)
 
     def keep(self, conversation: Conversation, fresh: Sequence[Sentence]) -> list[Extracted]:
         """The same without waiting."""

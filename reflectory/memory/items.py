@@ -23,8 +23,21 @@ from reflectory.memory.corpus import Corpus
 from reflectory.memory.filters import Field
 from reflectory.memory.state import State
 
+#: A value may be nested so deep: it is copied, cleaned and searched by functions that call themselves.
+DEEPEST = 100
+#: Minutes to live are below this; beyond, an end has no date.
+LONGEST = 1e9
 #: Fields with a filter column; beyond, all columns are dropped and made again when asked for.
 FIELDS = 64
+
+
+def too_deep(value: Any) -> bool:
+    """Whether a value is nested more than `DEEPEST` deep."""
+    layer, depth = [value], 0
+    while layer and depth <= DEEPEST:
+        inner = (part.values() if isinstance(part, Mapping) else part for part in layer if isinstance(part, Mapping | list | tuple))
+        layer, depth = [child for parts in inner for child in parts], depth + 1
+    return bool(layer)
 
 
 class Items:

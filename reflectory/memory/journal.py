@@ -13,6 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -125,20 +126,25 @@ class Journal:
         if self._writer is None:
             msg = f"the memory {self.name} is open read-only. Open it with read_only=False to write."
             raise MemoryFault(msg)
-        with self._connection() as connection, sqlite.faults(self.name):
+        faults = partial(sqlite.faults, self.name)  # around our own statements only: what fails inside is the caller's
+        with self._connection() as connection:
             tail = self._tail
-            connection.execute("BEGIN IMMEDIATE" if tail is None else "SAVEPOINT nested")
+            with faults():
+                connection.execute("BEGIN IMMEDIATE" if tail is None else "SAVEPOINT nested")
             try:
                 step("transaction.begun")
-                self._tail = tail or self._head(connection)
+                with faults():
+                    self._tail = tail or self._head(connection)
                 yield
                 step("transaction.commit")
-                connection.execute("COMMIT" if tail is None else "RELEASE nested")
+                with faults():
+                    connection.execute("COMMIT" if tail is None else "RELEASE nested")
             except BaseException:
                 self._tail = tail
                 if connection.in_transaction:  # some errors make SQLite itself roll back everything
                     for statement in ("ROLLBACK",) if tail is None else ("ROLLBACK TO nested", "RELEASE nested"):
-                        connection.execute(statement)
+                        with faults():
+                            connection.execute(statement)
                 raise
             finally:
                 if tail is None:
@@ -168,13 +174,24 @@ class Journal:
         text = canonical(payload if self.redactor is None else self.redactor.payload(payload))
         row = (seq + 1, time.time_ns() // 1000, str(kind), record_id, text, embedder, vector)
         digest = chain(before, row)
-        step("append.insert")
-        self._writer.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, digest))
-        step("append.head")
-        self._writer.execute("UPDATE head SET seq = ?, sha256 = ?", (seq + 1, digest))
+        with sqlite.faults(self.name):
+            step("append.insert")
+            self._writer.execute(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, digest))
+            step("append.head")
+            self._writer.execute("UPDATE head SET seq = ?, sha256 = ?", (seq + 1, digest))
         self._tail = (seq + 1, digest)
         # The payload as a reader will get it: tuples have become lists.
         return Event(row[0], row[1], kind, record_id, json.loads(text), digest, embedder, vector)
+
+    def newest_embedder(self) -> str:
+        """Id of the embedder that made the newest vector; "" without vectors.
+
+        Raises:
+            MemoryFault: The file cannot be read.
+        """
+        with self._connection() as connection, sqlite.faults(self.name):
+            row = connection.execute("SELECT embedder FROM events WHERE embedder != '' ORDER BY seq DESC LIMIT 1").fetchone()
+        return "" if row is None else str(row[0])
 
     def close(self) -> None:
         """Let go of the file; may be called twice."""

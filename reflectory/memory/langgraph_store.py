@@ -46,7 +46,7 @@ from reflectory.memory.filters import check_filter
 from reflectory.memory.redact import Redactor
 from reflectory.memory.state import State
 from reflectory.memory.store import JournalMemory, open_memory
-from reflectory.memory.store_items import Extractor, Vectors, item_of, list_namespaces, put_event, search_slots
+from reflectory.memory.store_items import Extractor, Vectors, check_put, item_of, list_namespaces, put_event, search_slots
 from reflectory.memory.sweeper import Sweeper
 from reflectory.protocols import Embedder
 
@@ -121,16 +121,17 @@ class MemoryStore(BaseStore):
         Raises:
             InvalidNamespaceError: A namespace label is no text.
             ValueError: An unknown operation or filter operator.
-            MemoryFault: A value has no JSON form, or the journal cannot be read or written.
+            MemoryFault: A value has no JSON form or is nested too deeply, a `ttl` is impossible, an item is quarantined, or the journal
+                cannot be read or written.
         """
         plan = self._plan(ops)
         return self._run(plan, plan.vectors(vectors_of(self.embedder, plan.texts, plan.queries)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """`batch` without blocking the event loop."""
+        """`batch` without blocking the event loop. Inside `JournalMemory.together` in this thread: another would wait for ever."""
         plan = self._plan(ops)
         vectors = plan.vectors(await avectors_of(self.embedder, plan.texts, plan.queries))
-        return self._run(plan, vectors) if self._inside() else await asyncio.to_thread(self._run, plan, vectors)
+        return self._run(plan, vectors) if self.memory.inside else await asyncio.to_thread(self._run, plan, vectors)
 
     def sweep_ttl(self) -> int:
         """Delete the items that have expired; returns how many.
@@ -172,24 +173,14 @@ class MemoryStore(BaseStore):
 
     def _plan(self, ops: Iterable[Op]) -> _Plan:
         redactor = self.memory._replica.journal.redactor
-        return _Plan(ops if redactor is None else [_clean(op, redactor) for op in ops], self._extractor)
-
-    def _inside(self) -> bool:
-        """Whether this thread is inside `JournalMemory.together`: another thread would wait for it for ever."""
-        replica = self.memory._replica
-        if not replica.lock.acquire(blocking=False):
-            return False
-        try:
-            return replica.journal.in_transaction
-        finally:
-            replica.lock.release()
+        return _Plan((_clean(op, redactor) for op in ops), self._extractor)
 
     def _now(self) -> int:
         return int(self.clock() * 1e6)
 
     def _run(self, plan: _Plan, vectors: Vectors) -> list[Result]:
         replica, now = self.memory._replica, self._now()
-        fresh: dict[str, int] = {}
+        fresh: dict[str, tuple[int, int]] = {}
         with replica.lock:
             replica.position(None)
             results = [self._read(op, vectors, now, fresh) for op in plan.ops]
@@ -197,15 +188,17 @@ class MemoryStore(BaseStore):
             fresh = {}
         if plan.puts or fresh:
             with replica.writing():
-                for record_id, expires in fresh.items():
-                    if record_id in replica.view.histories and replica.history(record_id).state(replica.view.seq) is not None:
+                for record_id, (text, expires) in fresh.items():
+                    history = replica.view.histories.get(record_id)
+                    state = None if history is None else history.state(replica.view.seq)
+                    if state is not None and state.text == text and 0 < _expires(state) < expires:  # what was read, not a later version
                         replica.append("touch", record_id, {"expires": expires})
                 for (namespace, key), op in plan.puts.items():
                     put_event(replica, op, plan.texts_of.get((namespace, key)), vectors, now)
         return results
 
-    def _read(self, op: Op, vectors: Vectors, now: int, fresh: dict[str, int]) -> Result:
-        """The answer to one operation; notes in `fresh` which ends are to be moved, by record id."""
+    def _read(self, op: Op, vectors: Vectors, now: int, fresh: dict[str, tuple[int, int]]) -> Result:
+        """The answer to one operation; notes in `fresh` which ends are to be moved: record id → (position of its text, new end)."""
         items = self.memory._replica.view.items
         hidden = now if (self.ttl_config or {}).get("omit_expired") else None
         if isinstance(op, GetOp):
@@ -223,12 +216,12 @@ class MemoryStore(BaseStore):
             return [SearchItem(**_parts(item_of(state)), score=score) for state, score in states]
         return list_namespaces(items, op, hidden) if isinstance(op, ListNamespacesOp) else None
 
-    def _refresh(self, wanted: bool, state: State, now: int, fresh: dict[str, int]) -> None:
+    def _refresh(self, wanted: bool, state: State, now: int, fresh: dict[str, tuple[int, int]]) -> None:
         ttl = None if state.item is None else state.item.get("ttl")
         if wanted and ttl is not None:
             expires = now + int(ttl * 60e6)
             if expires - _expires(state) >= WORTH * ttl * 60e6:
-                fresh[state.id] = expires
+                fresh[state.id] = (state.text, expires)
 
 
 class _Plan:
@@ -240,7 +233,6 @@ class _Plan:
         self.texts_of: dict[tuple[tuple[str, ...], str], list[str]] = {}
         queries: dict[str, None] = {}
         for op in self.ops:
-            _check(op)
             if isinstance(op, PutOp):
                 self.puts[tuple(op.namespace), op.key] = op
             elif isinstance(op, SearchOp) and op.query and extractor is not None:
@@ -256,9 +248,10 @@ class _Plan:
         return Vectors(dict(zip(self.texts, made[:count], strict=True)), dict(zip(self.queries, made[count:], strict=True)))
 
 
-def _clean(op: Op, redactor: Redactor) -> Op:
-    """A put without secrets, before it is embedded: a vector, too, tells of its text."""
-    if isinstance(op, PutOp) and op.value is not None:
+def _clean(op: Op, redactor: Redactor | None) -> Op:
+    """An operation that is in order, a put without secrets, before it is embedded: a vector, too, tells of its text."""
+    _check(op)
+    if isinstance(op, PutOp) and op.value is not None and redactor is not None:
         return op._replace(value=redactor.payload({"value": dict(op.value)})["value"])
     return op
 
@@ -266,6 +259,8 @@ def _clean(op: Op, redactor: Redactor) -> Op:
 def _check(op: Any) -> None:
     if isinstance(op, GetOp | PutOp):
         path: Iterable[Any] = op.namespace
+        if isinstance(op, PutOp):
+            check_put(op)
     elif isinstance(op, SearchOp):
         check_filter(op.filter)
         path = op.namespace_prefix

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reflectory.errors import ConfigError
-from reflectory.memory.events import GENESIS
+from reflectory.errors import ConfigError, MemoryFault
 from reflectory.memory.replica import Replica
 from reflectory.protocols import Embedder
 from reflectory.retrieval.vector_index import Applied, IndexLocked, VectorIndex
@@ -23,16 +22,19 @@ Where = str | Path
 EXACT = 20_000
 #: Candidates asked for, per result wanted, and at least.
 OVERFETCH, FEWEST = 8, 64
+#: Cosines that differ by no more than this may be the same, summed in another order.
+EQUAL = 1e-6
 #: Rows scanned beside the index before they are added to it: single rows cost Chroma tens of milliseconds.
 TAIL = 4096
-#: Rows compared when an index is opened, and the share of them that must find themselves.
-SAMPLE, FOUND = 32, 0.9
+#: Queries asked when an index is opened or was built, results looked at for each, and the share of the true ones it must propose.
+SAMPLE, NEIGHBOURS, RECALL = 32, 10, 0.95
 
 
 class Nearest:
     """An index kept in step with a memory. Callers hold the replica's lock.
 
-    An index that fails while it is searched is put away, and everything is scanned exactly from then on.
+    An index that fails, cannot be built, or misses what it should propose even when newly built, is put away, and everything is scanned
+    exactly from then on.
 
     Args:
         replica: The memory.
@@ -44,8 +46,9 @@ class Nearest:
         self._index: VectorIndex | None = index
         with replica.lock:
             replica.position(None)
-            if not self._fits(index):
-                self.rebuild()
+            if not (self._same_past(index.applied) and self._proposes(index)):
+                with contextlib.suppress(MemoryFault):  # it is put away and said
+                    self._build(index)
 
     @property
     def applied(self) -> Applied | None:
@@ -73,25 +76,26 @@ class Nearest:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # Chroma's Rust panics are no Exceptions
-            _log.warning("the index is put away, searching exactly from now on: %s", error)
-            index, self._index = self._index, None
-            with contextlib.suppress(Exception):
-                index.close(trusted=False)
+            self._put_away(error)
             return everything
         found = np.unique(found[(found >= 0) & (found < min(indexed, len(allowed)))])
-        found = found[allowed[found]]
-        if len(found) < k:
+        near = found[allowed[found]]
+        if len(near) < k:
             return everything
-        return np.concatenate([found, indexed + np.flatnonzero(allowed[indexed:])])
+        scores = self._replica.corpus.vectors(np.empty(0, dtype=np.intp))[found] @ vector
+        last = np.partition(scores[allowed[found]], len(near) - k)[len(near) - k]
+        if len(found) < indexed and last <= scores.min() + EQUAL:
+            return everything  # what equals the last result may lie beyond what was proposed
+        return np.concatenate([near, indexed + np.flatnonzero(allowed[indexed:])])
 
     def rebuild(self) -> None:
         """Build the index anew from the journal's vectors.
 
         Raises:
-            MemoryFault: The index cannot be written.
+            MemoryFault: The index cannot be written; it is put away.
         """
         if self._index is not None:
-            self._index.rebuild(self._vectors(), self._now())
+            self._build(self._index)
 
     def close(self) -> None:
         """Close the index; may be called twice."""
@@ -112,28 +116,54 @@ class Nearest:
         """The matrix, with the vectors that items need; other texts' vectors are made when somebody asks, and are zeros until then."""
         return self._replica.corpus.vectors(self._replica.view.items.rows())
 
-    def _fits(self, index: VectorIndex) -> bool:
-        """Whether the index is of this journal, and holds the journal's vectors: a sample is read back and must find itself."""
-        applied, total = index.applied, len(self._replica.corpus)
-        if not 0 < applied.seq <= self._replica.view.seq or not 0 < applied.rows <= total:
-            return applied == Applied() == self._now()
-        digest = self._replica.journal.fetch([applied.seq])[0].sha256 if applied.seq else GENESIS
-        if digest.hex() != applied.digest:
-            return False
-        rows = self._replica.view.items.rows()
-        rows = rows[rows < applied.rows]
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLE).astype(np.intp))] if len(rows) else rows
-        vectors = self._replica.corpus.vectors(rows)[rows]
+    def _build(self, index: VectorIndex) -> None:
+        vectors = self._vectors()
         try:
-            if len(rows) and not np.allclose(index.read(rows), vectors, atol=1e-6):
-                return False
-            hits = [row in index.search(vector, FEWEST) for row, vector in zip(rows.tolist(), vectors, strict=True) if vector.any()]
+            index.rebuild(vectors, self._now())
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # Chroma's Rust panics are no Exceptions
-            _log.warning("the index does not answer and is built anew: %s", error)
+            self._put_away(f"it cannot be built: {error}")
+            msg = f"the index cannot be built: {error}. The memory is as it was, and is searched exactly from now on."
+            raise MemoryFault(msg) from error
+        if not self._proposes(index):
+            self._put_away("newly built, it misses too many of the nearest vectors")
+
+    def _put_away(self, why: object) -> None:
+        _log.warning("the index is put away, searching exactly from now on: %s", why)
+        index, self._index = self._index, None
+        if index is not None:
+            with contextlib.suppress(Exception):
+                index.close(trusted=False)
+
+    def _same_past(self, applied: Applied) -> bool:
+        """Whether an index is of this journal, and not of another one or of another past."""
+        if not 0 < applied.seq <= self._replica.view.seq or not 0 < applied.rows <= len(self._replica.corpus):
+            return applied == self._now()
+        return self._replica.journal.fetch([applied.seq])[0].sha256.hex() == applied.digest
+
+    def _proposes(self, index: VectorIndex) -> bool:
+        """Whether an index holds the journal's vectors and finds them: a sample is read back, and its neighbours are compared."""
+        count = index.applied.rows
+        rows = self._replica.view.items.rows()
+        rows = rows[rows < count]
+        if not len(rows):
+            return True
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLE).astype(np.intp))]
+        matrix = self._replica.corpus.vectors(rows)[:count]
+        scores = matrix @ matrix[rows].T  # (count, sample)
+        wanted = min(NEIGHBOURS, count)
+        least = np.partition(scores, count - wanted, axis=0)[count - wanted] - EQUAL
+        try:
+            if not np.allclose(index.read(rows), matrix[rows], atol=EQUAL):
+                return False
+            found = [scores[index.search(matrix[row], FEWEST), at] >= least[at] for at, row in enumerate(rows)]
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # Chroma's Rust panics are no Exceptions
+            _log.warning("the index does not answer: %s", error)
             return False
-        return not hits or sum(hits) >= FOUND * len(hits)
+        return sum(min(wanted, int(np.count_nonzero(hits))) for hits in found) >= RECALL * wanted * len(rows)
 
 
 def open_nearest(replica: Replica, where: Where, embedder: Embedder) -> Nearest | None:

@@ -7,10 +7,11 @@ namespaces or kinds of origin are never merged, so trust never rises; nothing is
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from reflectory.errors import MemoryFault
 from reflectory.memory.events import canonical
@@ -20,6 +21,8 @@ from reflectory.records import Frozen, Query, Record
 
 #: Why a record was superseded; stands in the event.
 MERGED, UPDATED = "merged", "updated"
+P = ParamSpec("P")
+Result = TypeVar("Result")
 _STATUS_EVENTS = frozenset(("supersede", "quarantine", "revoke", "forget", "undo", "rollback"))
 
 
@@ -55,7 +58,8 @@ class Written(Frozen):
 async def consolidate(memory: Memory, found: Sequence[Record], merger: Merger, *, k: int = 8) -> list[Written]:
     """Write candidates, one after another, each against its neighbours.
 
-    Doing it again after a kill writes only what is missing. A memory without `mark` and `together` gets every candidate as it is.
+    The memory is used on threads. Doing it again after a kill writes only what is missing.
+    A memory without `mark` and `together` gets every candidate as it is.
 
     Args:
         memory: Where to.
@@ -72,15 +76,28 @@ async def consolidate(memory: Memory, found: Sequence[Record], merger: Merger, *
     written: list[Written] = []
     for candidate in found:
         if not isinstance(memory, Ledger):
-            [stored] = memory.record([candidate])
+            [stored] = await in_thread(memory.record, [candidate])
             written.append(Written(act="add", id=stored.id))
-        elif _events(memory, candidate.id):
+        elif await in_thread(_events, memory, candidate.id):
             written.append(Written(act="known", id=candidate.id))
         else:
-            near = neighbours(memory, candidate, k)
+            near = await in_thread(neighbours, memory, candidate, k)
             decision = await merger.decide(candidate, near) if near else Decision(act="add")
-            written.append(_write(memory, candidate, near, decision))
+            written.append(await in_thread(_write, memory, candidate, near, decision))
     return written
+
+
+async def in_thread(work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """Work that may wait, such as a memory that another process is writing, on a thread: the event loop goes on.
+
+    A caller that is cancelled waits for its end: what is tried again must find all or nothing of it.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def neighbours(memory: Memory, candidate: Record, k: int) -> list[Record]:

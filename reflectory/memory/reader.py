@@ -67,7 +67,7 @@ class Reader:
         return iter([record for record, _ in self._pairs(namespace, as_of)])
 
     def lineage(self, record_id: str, *, as_of: int | str | None = None) -> tuple[Origin, ...]:
-        """The origins a record goes back to, each once; their distinct sources are its independent sources.
+        """The origins a record goes back to, each once; its independent sources are `reflectory.memory.state.independent`.
 
         Raises:
             MemoryFault: An unknown id, or one that does not exist at `as_of`.

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from typing import Any, Final
 
+from reflectory.errors import MemoryFault
 from reflectory.records import Record
 
 _NAMES = "id namespace kind task_key situation_key steps parents status by seq records shown cited name key"
@@ -47,8 +48,16 @@ _FORMS: Final = tuple((kind, re.compile(pattern)) for kind, pattern in _PATTERNS
 #: A text without any of these holds none of the forms: most texts end here.
 _HINT = re.compile(
     r"-----BEGIN|eyJ|AKIA|ASIA|ABIA|ACCA|gh[pousr]_|github_pat_|gl(?:pat|dt|rt|ptt)-|xox|xapp-|hooks\.slack|[srp]k[_-]|AIza|hf_|npm_|pypi-|"
-    r"://|(?i:bearer\s|(?:pass|pwd|secret|token|key|credential|auth)\w*[\"']?\s*[:=])"
+    r"://|(?i:bearer\s|(?:pass|pwd|secret|token|key|credential|auth)\w{0,40}[\"']?\s*[:=])"  # bounded: linear time
 )
+_SECRET: Final = re.compile(rf"{_NAME}s?")
+#: Names of secrets below which a number is more likely a count, and of lists below which words are more likely words.
+_COUNTED: Final = re.compile(r"(?i:.*(?:token.*|keys?))", re.DOTALL)
+_DONE: Final = re.compile(r"\[redacted:\w+\]")
+#: A shorter text or number below a secret's name is a placeholder.
+SHORTEST = 4
+#: What lies below a name: nothing secret; secret are words of letters and digits; texts; texts and numbers.
+_OPEN_TO_ALL, _MIXED, _TEXTS, _ALL = range(4)
 #: Shortest run of letters and digits, and bits per character in it, that is taken for random.
 RUN, ENTROPY = 16, 3.2
 
@@ -90,20 +99,48 @@ class Redactor:
 
         Args:
             payload: JSON values; left as they are, what changes is copied.
-        """
-        return {
-            key: self.payload(item) if key in ("record", "item") and isinstance(item, dict) else item if key in NAMES else self._deep(item)
-            for key, item in payload.items()
-        }
 
-    def _deep(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.text(value)
+        Raises:
+            MemoryFault: They are nested too deeply.
+        """
+        try:
+            return {
+                key: self.payload(item)
+                if key in ("record", "item") and isinstance(item, dict)
+                else item
+                if key in NAMES
+                else self._deep(item)
+                for key, item in payload.items()
+            }
+        except RecursionError as error:
+            msg = "cannot write this to the memory: it is nested too deeply. Flatten it, or keep it as one text."
+            raise MemoryFault(msg) from error
+
+    def _deep(self, value: Any, below: int = _OPEN_TO_ALL) -> Any:
+        """A value of any form; `below` says what names above it make of it."""
         if isinstance(value, dict):
-            return {key: self._deep(item) for key, item in value.items()}
+            return self._mapping(value, below)
         if isinstance(value, list | tuple):
-            return [self._deep(item) for item in value]
-        return value
+            return [self._deep(item, below) for item in value]
+        text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) and below == _ALL else value
+        if not isinstance(text, str):
+            return value
+        hidden = below >= _TEXTS or (below == _MIXED and _mixed(text))
+        if not hidden or len(text) < SHORTEST or _DONE.fullmatch(text):
+            return self.text(value) if isinstance(value, str) else value
+        self.found["password"] += 1
+        return "[redacted:password]"
+
+    def _mapping(self, mapping: dict[Any, Any], below: int) -> dict[Any, Any]:
+        """A mapping, its keys cleaned too; keys that become the same are numbered."""
+        clean: dict[Any, Any] = {}
+        for key, item in mapping.items():
+            name, number = self.text(key) if isinstance(key, str) else key, 1
+            while name in clean:
+                number += 1
+                name = f"{self.text(str(key))} ({number})"
+            clean[name] = self._deep(item, max(below, _meant(key)))
+        return clean
 
     def _replace(self, kind: str, match: re.Match[str]) -> str:
         name = next(iter(match.groupdict()), None)
@@ -113,6 +150,13 @@ class Redactor:
         self.found[kind] += 1
         start, end = (0, len(whole)) if name is None else (match.start(name) - match.start(), match.end(name) - match.start())
         return f"{whole[:start]}[redacted:{kind}]{whole[end:]}"
+
+
+def _meant(name: Any) -> int:
+    """What a name of a mapping makes of what is below it."""
+    if not isinstance(name, str) or _SECRET.fullmatch(name) is None:
+        return _OPEN_TO_ALL
+    return _MIXED if name.lower().endswith("tokens") else _TEXTS if _COUNTED.fullmatch(name) else _ALL
 
 
 def random_looking(text: str) -> bool:

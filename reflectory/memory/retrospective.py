@@ -20,7 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from reflectory.errors import ConfigError
+from reflectory.errors import ConfigError, MemoryFault
 from reflectory.memory.view import search_text
 from reflectory.records import UNTRUSTED, Hit, Origin, Query, Record
 from reflectory.retrieval.collection import Collection
@@ -126,8 +126,9 @@ class Retrospective:
     def learn(self, query: Query, shown: Sequence[Hit], cited: Sequence[str]) -> WeightsUpdate | None:
         """Take in which of the shown records an answer used.
 
-        Records with an untrusted origin in their lineage take no part: neither their citation nor its absence moves a weight. Hits that
-        this object did not rank teach nothing. Not to be called inside `memory.together()`: one thread at a time learns and writes.
+        Records with an untrusted origin in their lineage, or gone since, take no part: neither their citation nor its absence moves a
+        weight. Hits that this object did not rank teach nothing. Not to be called inside `memory.together()`: one thread at a
+        time learns and writes.
 
         Args:
             query: What was asked; its text counts.
@@ -238,7 +239,10 @@ class Retrospective:
         return [made for key, made in reversed(self._rankings.items()) if key[0] == text]
 
     def _trusted(self, record: Record) -> bool:
-        lineage = () if self._log is None else self._log.lineage(record.id)
+        try:
+            lineage = () if self._log is None else self._log.lineage(record.id)
+        except MemoryFault:  # forgotten or taken back since it was shown: where it came from cannot be said any more
+            return False
         return not any(origin.kind in UNTRUSTED for origin in (record.origin, *lineage))
 
     def _canary_name(self, number: int) -> str:

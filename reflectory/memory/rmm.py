@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from reflectory.errors import ConfigError
 from reflectory.memory.view import search_text
 from reflectory.protocols import Embedder
 from reflectory.records import UNTRUSTED, Hit, Query, Record
@@ -25,6 +26,9 @@ Floats = NDArray[np.float64]
 
 class AdapterRanker:
     """A `reflectory.retrieval.Ranker` with RMM's adapters. Usable from several threads.
+
+    It has its newest weights only, so it cannot order what a memory said at an earlier position: a query with `as_of` is refused, as the
+    same question would get another answer after every update. `reflectory.memory.Retrospective` keeps all versions in the journal.
 
     Args:
         embedder: The memory's own.
@@ -54,7 +58,14 @@ class AdapterRanker:
         return f"rmm-1:pool={config.pool},shown={config.shown},rate={config.rate:g},baseline={config.baseline},{config.optimiser}"
 
     def rank(self, query: Query, records: Sequence[Record], parts: Mapping[str, Floats]) -> Floats:
-        """Score records: a draw over the nearest, everything else below in the order of its cosine; see `reflectory.retrieval.Ranker`."""
+        """Score records: a draw over the nearest, everything else below in the order of its cosine; see `reflectory.retrieval.Ranker`.
+
+        Raises:
+            ConfigError: The query has an `as_of`.
+        """
+        if query.as_of is not None:
+            msg = "AdapterRanker keeps no earlier weights, so it cannot rank as_of a position. Ask without as_of, or use Retrospective."
+            raise ConfigError(msg)
         cosine, config = parts["cosine"], self.adapter.config
         scores = cosine - 2.0
         if not len(records):

@@ -111,6 +111,13 @@ def merge_origin(lineage: Iterable[Origin]) -> Origin:
     return next((origin for origin in origins if origin.kind in UNTRUSTED), origins[0])
 
 
+def independent(lineage: Iterable[Origin]) -> set[str]:
+    """The independent sources of a lineage: its distinct ones, but what an import claims, "SOURCE/kind:source", is that import's."""
+    origins = list(lineage)
+    imports = [origin.source for origin in origins if origin.kind == "import"]
+    return {origin.source for origin in origins if not any(origin.source.startswith(f"{name}/{origin.kind}:") for name in imports)}
+
+
 @lru_cache(maxsize=65_536)
 def _origin(kind: Any, source: Any) -> Origin:
     return Origin(kind=kind, source=source)

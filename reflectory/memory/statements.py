@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 from reflectory.memory.meaning import meaning
 from reflectory.retrieval.words import words
 
-#: A sentence ends at . ! ? or a line break, but not behind an abbreviation, an initial or inside a number.
-_END = re.compile(r"(?<=[.!?\u2026])[\"')\]]*\s+|\s*\n+\s*|(?<=[\u3002\uff01\uff1f])")
+#: Characters of one text that are looked at, and of one sentence: what anybody may send must not cost more than it is worth.
+MAX_TEXT, MAX_SENTENCE = 100_000, 2_000
+_BLANK, _BREAK = re.compile(r"[^\S\n]+"), re.compile(r" ?\n[\n ]*")
+#: A sentence ends at . ! ? or a line break, but not behind an abbreviation, an initial or inside a number. White space is collapsed before.
+_END = re.compile(r"(?<=[.!?\u2026])[\"')\]]*[ \n]|\n|(?<=[\u3002\uff01\uff1f])")
 _ABBREVIATION = re.compile(r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|approx|no|jr|sr|a\.m|p\.m)|\b[a-z])\.$", re.IGNORECASE)
 _OPENING = re.compile(
     r"^(?:(?:hi|hello|hey|good (?:morning|afternoon|evening|day)|dear \w+|greetings|oh|well|so|and|but|yes|yeah|yep|no|ok|okay|sure|right"
@@ -66,15 +70,29 @@ def clauses(sentence: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, trimmed, in order; line breaks end one, abbreviations and initials do not."""
-    found: list[str] = []
-    for part in _END.split(text):
-        part = part.strip()
-        if found and _ABBREVIATION.search(found[-1]) and part:
-            found[-1] += f" {part}"
-        elif part:
-            found.append(part)
-    return found
+    """The sentences of a text, trimmed, in order; line breaks end one, abbreviations and initials do not.
+
+    Args:
+        text: Its first `MAX_TEXT` characters count; runs of white space are one space.
+
+    Returns:
+        Sentences of at most `MAX_SENTENCE` characters: a longer one is cut between words.
+    """
+    plain = _BREAK.sub("\n", _BLANK.sub(" ", text[:MAX_TEXT]))
+    found: list[list[str]] = []
+    for part in filter(None, map(str.strip, _END.split(plain))):
+        # Longer than any abbreviation: a tail that begins inside a word looks like none.
+        if found and _ABBREVIATION.search(found[-1][-1][-16:]):
+            found[-1].append(part)
+        else:
+            found.append([part])
+    return [piece for parts in found for piece in _pieces(" ".join(parts))]
+
+
+def _pieces(sentence: str) -> list[str]:
+    if len(sentence) <= MAX_SENTENCE:
+        return [sentence]
+    return textwrap.wrap(sentence, MAX_SENTENCE, break_on_hyphens=False)
 
 
 def keepable(sentence: str) -> str | None:

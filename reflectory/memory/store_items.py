@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reflectory.errors import MemoryFault
 from reflectory.memory.admit import admit
 from reflectory.memory.events import canonical
-from reflectory.memory.items import Items
+from reflectory.memory.items import DEEPEST, LONGEST, Items, too_deep
 from reflectory.memory.replica import Replica
 from reflectory.memory.state import State
 from reflectory.records import Origin, Record
@@ -57,8 +57,25 @@ def item_id(namespace: tuple[str, ...], key: str) -> str:
     return "i" + hashlib.sha256(canonical([list(namespace), key]).encode("ascii")).hexdigest()[:23]
 
 
+def check_put(op: PutOp) -> None:
+    """Refuse a put that could not be kept.
+
+    Raises:
+        MemoryFault: The value is nested too deeply, or the time to live is impossible.
+    """
+    if too_deep(op.value):
+        msg = f"the value of {op.key!r} is nested more than {DEEPEST} deep. Flatten it, or keep it as one text."
+        raise MemoryFault(msg)
+    if op.ttl is not None and not 0 <= op.ttl < LONGEST:
+        msg = f"a ttl of {op.ttl} minutes is impossible. Give 0 to {LONGEST:.0e}, or None for no end."
+        raise MemoryFault(msg)
+
+
 def put_event(replica: Replica, op: PutOp, texts: list[str] | None, vectors: Vectors, now: int) -> None:
     """Write a put or delete inside `writing`; deleting what is not there writes nothing.
+
+    An item that was superseded or revoked is replaced: what is put is a new item, not the old one's next version. One that was
+    quarantined is refused, puts and deletes alike: whoever writes through a store must not lift what the harness holds back.
 
     Args:
         replica: Where to.
@@ -68,7 +85,7 @@ def put_event(replica: Replica, op: PutOp, texts: list[str] | None, vectors: Vec
         now: Microseconds since 1970.
 
     Raises:
-        MemoryFault: The value has no JSON form, or a foreign record took the item's id.
+        MemoryFault: The value has no JSON form, the item is quarantined, or a foreign record took its id.
     """
     namespace = tuple(op.namespace)
     record_id = item_id(namespace, op.key)
@@ -78,23 +95,34 @@ def put_event(replica: Replica, op: PutOp, texts: list[str] | None, vectors: Vec
     if known is not None and (known.item is None or tuple(known.fields["namespace"]) != namespace):
         msg = f"the id {record_id!r} of the item {op.key!r} belongs to another record of this memory. Give the item another key."
         raise MemoryFault(msg)
+    status = None if state is None else state.fields.get("status", "active")
+    if status == "quarantined":
+        msg = f"the item {op.key!r} is quarantined: promote or forget the record {record_id} first (`reflectory memory audit` says why)."
+        raise MemoryFault(msg)
+    if state is not None and (op.value is None or status != "active"):
+        replica.append("forget", record_id, {"reason": "deleted" if op.value is None else "replaced"})
+        state = None
     if op.value is None:
-        if state is not None:
-            replica.append("forget", record_id, {"reason": "deleted"})
         return
-    value, texts = dict(op.value), texts or []
-    body = "\n".join(texts)
-    if not body.strip():
-        body = json.dumps(json.loads(canonical(value)), sort_keys=True, ensure_ascii=False)
-    created = now if state is None or state.item is None else state.item["created"]
-    item: dict[str, Any] = {"key": op.key, "value": value, "created": created, "updated": now}
-    if texts != [body]:
-        item["texts"] = texts
-    if op.ttl is not None:
-        item |= {"ttl": op.ttl, "expires": now + int(op.ttl * 60e6)}
+    created, texts = now if state is None or state.item is None else state.item["created"], texts or []
+    body, item = _content(op, texts, {"created": created, "updated": now})
     record = Record(id=record_id, namespace=namespace, kind="fact", body=body, origin=ORIGIN)
     vector = np.concatenate([vectors.texts[text] for text in texts]) if texts else None
     replica.append("add", record_id, {**admit(record, replica.view.histories), "item": item}, vector)
+
+
+def _content(op: PutOp, texts: list[str], times: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
+    """The body of the record of a put, and what is kept beside it."""
+    value = dict(op.value or {})
+    body = "\n".join(texts)
+    if not body.strip():
+        body = json.dumps(json.loads(canonical(value)), sort_keys=True, ensure_ascii=False)
+    item: dict[str, Any] = {"key": op.key, "value": value, **times}
+    if texts != [body]:
+        item["texts"] = texts
+    if op.ttl is not None:
+        item |= {"ttl": op.ttl, "expires": times["updated"] + int(op.ttl * 60e6)}
+    return body, item
 
 
 def item_of(state: State) -> Item:

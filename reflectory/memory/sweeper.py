@@ -20,8 +20,9 @@ class Sweeper:
 
     def __init__(self, sweep: Callable[[], object]) -> None:
         self._sweep = sweep
-        self._stop = threading.Event()
+        self._stop = threading.Event()  # one per thread: a stopped one may still be in its last turn when the next is started
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
 
     def start(self, seconds: float) -> None:
         """Begin, unless it runs already.
@@ -29,21 +30,28 @@ class Sweeper:
         Args:
             seconds: Between two turns, and before the first.
         """
-        if self._thread is None or not self._thread.is_alive():
-            self._stop.clear()
-            self._thread = threading.Thread(target=self._loop, args=(seconds,), daemon=True, name="ttl-sweeper")
-            self._thread.start()
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive() or self._stop.is_set():
+                self._stop = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._loop, args=(seconds, self._stop, self._thread), daemon=True, name="ttl-sweeper"
+                )
+                self._thread.start()
 
     def stop(self, timeout: float | None) -> bool:
         """End it; returns whether it has ended within `timeout` seconds (None waits)."""
-        self._stop.set()
-        if self._thread is None:
+        with self._lock:
+            self._stop.set()
+            thread = self._thread
+        if thread is None:
             return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        thread.join(timeout)
+        return not thread.is_alive()
 
-    def _loop(self, seconds: float) -> None:
-        while not self._stop.wait(seconds):
+    def _loop(self, seconds: float, stop: threading.Event, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()  # so that the end of the last one is the end of all
+        while not stop.wait(seconds):
             try:
                 self._sweep()
             except MemoryFault as error:

@@ -6,15 +6,19 @@ import contextlib
 import copy
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from reflectory.errors import MemoryFault
+from reflectory.memory.export import content_of
 from reflectory.memory.history import History
 from reflectory.memory.reader import Reader, tell
 
 #: Fields that `diff` reports apart from `changed`, or not at all because every event moves them.
 COUNTERS = ("shown", "cited", "helped", "harmed")
 _APART = frozenset({*COUNTERS, "id", "revision", "seq", "status"})
+#: The groups of writes that the running task is inside of. A thread would not do: all tasks of an event loop share one.
+_GROUPS: ContextVar[frozenset[object]] = ContextVar("together", default=frozenset())
 
 
 class Timeline(Reader):
@@ -24,18 +28,36 @@ class Timeline(Reader):
     an earlier position is unaffected by them.
     """
 
+    _group: object | None = None  # stands for the running `together`; written under the replica's lock
+
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Make all writes inside durable together at its end, or none of them when it is left by an error.
 
         The write lock is held until then, so keep it short and do not wait inside. May be nested; a single call that fails inside
-        takes back its own writes only.
+        takes back its own writes only. It belongs to the task that entered it and to those begun inside: another task of the same
+        event loop that awaits a store's `aput` meanwhile waits, and its own `together` is refused.
 
         Raises:
-            MemoryFault: Read-only, locked too long, disk full, damaged.
+            MemoryFault: Read-only, locked too long, disk full, damaged, or another task of this thread is inside.
         """
         with self._replica.writing():
-            yield
+            if self._group is not None and not self.inside:
+                msg = "another task of this thread is inside `together`, and could take back what is written here. Wait for it."
+                raise MemoryFault(msg)
+            before, outer = _GROUPS.get(), self._group
+            self._group = outer or object()
+            _GROUPS.set(before | {self._group})
+            try:
+                yield
+            finally:
+                self._group = outer
+                _GROUPS.set(before)
+
+    @property
+    def inside(self) -> bool:
+        """Whether this task, or the one it was begun by, is inside `together`."""
+        return self._group is not None and self._group in _GROUPS.get()
 
     def learn(self, name: str, payload: Any) -> int:
         """Keep what was learned (a ranker's weights, a statistic) under a name; earlier versions stay readable.
@@ -113,7 +135,8 @@ class Timeline(Reader):
 
         Returns:
             JSON values: `from` and `to` (positions); `added` and `removed`: records; `changed`: {id, fields: {name: {old, new}}}, with
-            `lineage` as a field; `status`: {id, old, new}; `counts`: {id, counter: {old, new}}; `learned`: names whose version differs.
+            `lineage` and a store's `item` as fields; `status`: {id, old, new}; `counts`: {id, counter: {old, new}}; `learned`: names
+            whose version differs.
 
         Raises:
             MemoryFault: No such position.
@@ -210,7 +233,8 @@ def _fields(history: History, seq: int) -> dict[str, Any] | None:
     record, state = history.record(seq), history.state(seq)
     if record is None or state is None:
         return None
-    return {**record.model_dump(mode="json"), "lineage": [[origin.kind, origin.source] for origin in state.lineage]}
+    item = {} if state.item is None else {"item": content_of(state.item)}
+    return {**record.model_dump(mode="json"), "lineage": [[origin.kind, origin.source] for origin in state.lineage], **item}
 
 
 def _compare(record_id: str, old: dict[str, Any] | None, new: dict[str, Any] | None, found: dict[str, Any]) -> None:
@@ -218,7 +242,7 @@ def _compare(record_id: str, old: dict[str, Any] | None, new: dict[str, Any] | N
         if old is not new:
             found["added" if old is None else "removed"].append(new if old is None else old)
         return
-    differs = {name: {"old": old[name], "new": new[name]} for name in old if old[name] != new[name]}
+    differs = {name: {"old": old.get(name), "new": new.get(name)} for name in old | new if old.get(name) != new.get(name)}
     fields = {name: both for name, both in differs.items() if name not in _APART}
     counts = {name: both for name, both in differs.items() if name in COUNTERS}
     if fields:

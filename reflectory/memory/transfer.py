@@ -4,71 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, NoReturn
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from reflectory.errors import MemoryFault
-from reflectory.memory.admit import ADVICE, content_id, normal, same_place
+from reflectory.memory.admit import DERIVED, content_id, normal, same_place
 from reflectory.memory.corpus import embed
-from reflectory.memory.events import canonical
+from reflectory.memory.parcel import Parcel, unpack
+from reflectory.memory.redact import Redactor
 from reflectory.memory.replica import Replica
 from reflectory.memory.state import State
-from reflectory.memory.view import search_text
 from reflectory.protocols import Embedder
-from reflectory.records import Origin, Record
+from reflectory.records import Record
 
-#: Longest line, in characters (in bytes when read from a file); trust at most; refused lines named in a report at most.
-LINE, TRUST, NAMED = 1 << 20, 0.5, 1000
-#: Fields the journal counts itself: read over, not taken over.
-_DERIVED = ("revision", "seq", "shown", "cited", "helped", "harmed")
-_ADVICE = tuple(ADVICE)  # a tuple: looking up what cannot be hashed is no error
+#: Trust at most; refused lines named in a report at most.
+TRUST, NAMED = 0.5, 1000
 _HASH = re.compile(r"[0-9a-f]{24}|i[0-9a-f]{23}")  # the forms of `content_id` and `item_id`
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """One line that is in order.
-
-    Attributes:
-        line: Its number, from 1.
-        record: The record as it will be stored, but for id and parents.
-        claims: (kind, source) of the lineage it claims.
-        given: The id it came with.
-        was: The kind it came with.
-        source: Where it comes from.
-        item: What a store keeps beside the text; None for a record that is no item.
-    """
-
-    line: int
-    record: Record
-    claims: list[tuple[str, str]]
-    given: str
-    was: str
-    source: str
-    item: Mapping[str, Any] | None = None
-
-    @property
-    def texts(self) -> list[str]:
-        """What is embedded."""
-        texts = [search_text(self.record)]
-        return texts if self.item is None else self.item.get("texts", texts)
 
 
 def take_in(replica: Replica, embedder: Embedder, lines: Iterable[str | bytes], source: str) -> dict[str, Any]:
     """Store the good lines in one commit and report the others.
 
-    Every record gets the origin import:SOURCE in its lineage, a trust of at most `TRUST`, and the kind `fact` when it was advice. Its id
-    is kept when it is free and cannot be mistaken for the hash of another text; else it is derived from the content. A text that is here
-    already is left alone: an import neither taints nor changes what the memory knows.
+    Every record gets the origin import:SOURCE in its lineage; what it claims beside that becomes kind:SOURCE/kind:claimed, so that the
+    whole import is one independent source (`reflectory.memory.state.independent`). It gets a trust of at most `TRUST`, and the
+    kind `fact` when it was advice. Its id is kept when it is free and cannot be mistaken for the hash of another text; else it is derived
+    from the content. A text that is here already is left alone: an import neither taints nor changes what the memory knows.
 
     Args:
         replica: The memory to write.
@@ -87,19 +53,7 @@ def take_in(replica: Replica, embedder: Embedder, lines: Iterable[str | bytes], 
     if not source.strip():
         msg = "an import needs a source: whoever reads its records later must see where they came from. Give a file name or a host."
         raise MemoryFault(msg)
-    parcels: list[Parcel] = []
-    refused: list[list[Any]] = []
-    number = 0
-    for number, line in enumerate(lines, 1):
-        try:
-            parcel = unpack(number, line, source)
-        except (ValueError, RecursionError) as error:
-            refused.append([number, " ".join(str(error).split())[:200]])
-        else:
-            parcels += [] if parcel is None else [parcel]
-    redactor = replica.journal.redactor
-    if redactor is not None:
-        parcels = [replace(one, record=redactor.record(one.record), item=one.item and redactor.payload(dict(one.item))) for one in parcels]
+    number, parcels, refused = _read(lines, source, replica.journal.redactor)
     texts = list(dict.fromkeys(text for parcel in parcels for text in parcel.texts))
     vectors = dict(zip(texts, embed(embedder, texts), strict=True)) if texts else {}
     counted: Counter[str] = Counter()
@@ -113,63 +67,22 @@ def take_in(replica: Replica, embedder: Embedder, lines: Iterable[str | bytes], 
     return {"lines": number, **numbers, "refused": len(refused), "why": refused[:NAMED], "seq": seq}
 
 
-def unpack(number: int, line: str | bytes, source: str) -> Parcel | None:
-    """Read one line.
-
-    Args:
-        number: Its number.
-        line: Anything at all; all but `body` may be left out.
-        source: Where it comes from.
-
-    Returns:
-        What it holds; None for a blank line.
-
-    Raises:
-        ValueError: It is not a record, with the reason.
-        RecursionError: It is nested too deeply.
-    """
-    if len(line) > LINE:
-        msg = f"longer than {LINE} characters"
-        raise ValueError(msg)
-    text = line.decode("utf-8") if isinstance(line, bytes) else line
-    if not text.strip():
-        return None
-    value = json.loads(text, parse_constant=_refuse_constant)
-    if not isinstance(value, dict) or _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
-        msg = "half of a surrogate pair: no text" if isinstance(value, dict) else "not an object"
-        raise ValueError(msg)
-    claims, was, item = _claims(value.pop("lineage", [])), value.get("kind", "fact"), _item(value.pop("item", None))
-    known = {key: item for key, item in value.items() if key not in _DERIVED}
-    default = {"id": "", "namespace": [], "origin": {"kind": "import", "source": source}}
-    try:
-        plain = canonical({**default, **known, "kind": "fact" if was in _ADVICE else was})
-        record = Record.model_validate_json(plain, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        msg = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-        raise ValueError(msg) from error
-    except MemoryFault as error:
-        raise ValueError(str(error)) from error
-    if not record.body.strip():
-        msg = "body: empty"
-        raise ValueError(msg)
-    return Parcel(number, record, claims, record.id, was, source, item)
-
-
-def lines_of(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file, each cut where it is longer than a good one can be: a hostile file must not fill the memory.
-
-    Args:
-        file: Open for reading bytes.
-
-    Yields:
-        Lines without their end.
-    """
-    while line := file.readline(LINE + 2):
-        ended = line.endswith(b"\n")
-        yield line.removesuffix(b"\n")
-        while not ended and (rest := file.readline(LINE)):
-            ended = rest.endswith(b"\n")
+def _read(lines: Iterable[str | bytes], source: str, redactor: Redactor | None) -> tuple[int, list[Parcel], list[list[Any]]]:
+    """How many lines there are, what the good ones hold, without secrets, and why the others are refused."""
+    parcels: list[Parcel] = []
+    refused: list[list[Any]] = []
+    number = 0
+    for number, line in enumerate(lines, 1):
+        try:
+            parcel = unpack(number, line, source)
+            if parcel is not None and redactor is not None:
+                item = parcel.item and redactor.payload(dict(parcel.item))
+                parcel = replace(parcel, record=redactor.record(parcel.record), item=item)
+        except (ValueError, RecursionError) as error:
+            refused.append([number, " ".join(str(error).split())[:200]])
+        else:
+            parcels += [] if parcel is None else [parcel]
+    return number, parcels, refused
 
 
 def _keep(replica: Replica, parcel: Parcel, ids: dict[str, str], begun: int, vectors: Sequence[NDArray[np.float32]]) -> Counter[str]:
@@ -195,17 +108,17 @@ def _keep(replica: Replica, parcel: Parcel, ids: dict[str, str], begun: int, vec
     if known:
         return Counter(known=1)
     inherited = [(origin.kind, origin.source) for state in found.values() if state.text <= begun for origin in state.lineage]
-    own = parcel.claims or [(record.origin.kind, record.origin.source)]
-    lineage = [list(pair) for pair in dict.fromkeys([("import", parcel.source), *own, *inherited])]
-    fields = record.model_dump(mode="json", exclude={"id", *_DERIVED})
+    claims = [(kind, f"{parcel.source}/{kind}:{source}") for kind, source in parcel.claims]
+    lineage = [list(pair) for pair in dict.fromkeys([("import", parcel.source), *claims, *inherited])]
+    fields = record.model_dump(mode="json", exclude={"id", *DERIVED})
     note = {"source": parcel.source, "line": parcel.line, "id": parcel.given, "kind": parcel.was}
     item = {} if parcel.item is None else {"item": parcel.item}
     vector = np.concatenate(vectors) if vectors else None
     replica.append("add", record_id, {"record": fields, "lineage": lineage, "imported": note, **item}, vector)
     return Counter(
         imported=1,
-        demoted=parcel.was != record.kind,
-        renamed=parcel.given not in ("", record_id),
+        demoted=int(parcel.was != record.kind),
+        renamed=int(parcel.given not in ("", record_id)),
         orphans=len(parents) - len([parent for parent in parents if parent in found]),
     )
 
@@ -257,40 +170,3 @@ def _parents_first(parcels: Sequence[Parcel]) -> list[Parcel]:
                 stack.append((parcel, True))
                 stack.extend((by_id[parent], False) for parent in reversed(parcel.record.parents) if parent in by_id)
     return ordered
-
-
-def _claims(value: Any) -> list[tuple[str, str]]:
-    """The lineage a line claims, each pair a possible origin."""
-    if not isinstance(value, list):
-        msg = "lineage: not a list"
-        raise ValueError(msg)
-    try:
-        origins = [Origin.model_validate({"kind": kind, "source": source}, strict=True) for kind, source in value]
-    except (ValidationError, TypeError, ValueError) as error:
-        msg = "lineage: not a list of [kind, source]"
-        raise ValueError(msg) from error
-    return [(origin.kind, origin.source) for origin in origins]
-
-
-def _item(value: Any) -> Mapping[str, Any] | None:
-    """A store's item as it would be written here; its end of life and its times are those it claims."""
-    if value is None:
-        return None
-    forms: dict[str, Any] = {"key": str, "value": dict, "created": int, "updated": int, "ttl": int | float, "expires": int, "texts": list}
-    fits = isinstance(value, dict) and {"key", "value", "created", "updated"} <= set(value) <= set(forms)
-    fits = fits and all(isinstance(part, forms[name]) and not isinstance(part, bool) for name, part in value.items())
-    if not fits or not all(isinstance(text, str) for text in value.get("texts", ())) or not _times(value):
-        msg = "item: not what a store keeps"
-        raise ValueError(msg)
-    return dict(value)
-
-
-def _times(item: Mapping[str, Any]) -> bool:
-    """Whether the times are of this and the next centuries, so that they have dates, and lifetimes are possible ones."""
-    years = all(0 <= item.get(name, 0) < 1 << 53 for name in ("created", "updated", "expires"))
-    return years and 0 <= item.get("ttl", 0) < 1e9 and ("ttl" in item) == ("expires" in item)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    msg = f"{name} is no JSON number"
-    raise ValueError(msg)

@@ -12,7 +12,7 @@ from reflectory.models.loading import load_engine
 from reflectory.models.local import LocalChatModel
 
 #: Names of the shipped checkpoints, the default first.
-NAMES = ("strong", "novice", "trusting")
+NAMES = ("strong", "novice", "trusting", "raw")
 #: Shipped checkpoints are small: once loaded they stay for the life of the process.
 _LOADED: dict[str, Engine] = {}
 _LOCK = threading.Lock()
@@ -22,7 +22,7 @@ def embedded(name: str = "") -> LocalChatModel:
     """A shipped checkpoint; works offline.
 
     Args:
-        name: strong, novice or trusting; "" is strong.
+        name: strong, novice, trusting or raw (for `--prompt raw`); "" is strong.
 
     Returns:
         The model. It raises UnsupportedTask for prompts its card excludes.

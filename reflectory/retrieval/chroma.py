@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from reflectory.errors import MemoryFault
 from reflectory.retrieval.chroma_client import FORMAT, close_client, insert_rows, open_folder, read_rows, require, search_rows, step
 from reflectory.retrieval.vector_index import Applied, IndexLocked
 
+_log = logging.getLogger(__name__)
 _GENERATION = re.compile(r"gen-[0-9]{1,9}")
 
 
@@ -98,9 +100,7 @@ class ChromaFolder:
         step("chroma.rebuild.swap")
         _replace(self.folder / "CURRENT", new.name)
         step("chroma.rebuild.swapped")
-        for path in self._generations():
-            if path != new:
-                shutil.rmtree(path, ignore_errors=True)
+        self._remove_others(new)
         self._open_current()
 
     def close(self, *, trusted: bool = True) -> None:
@@ -120,6 +120,11 @@ class ChromaFolder:
     def _generations(self) -> list[Path]:
         return [path for path in self.folder.glob("gen-*") if _GENERATION.fullmatch(path.name)]
 
+    def _remove_others(self, current: Path) -> None:
+        for path in self._generations():
+            if path != current:
+                shutil.rmtree(path, ignore_errors=True)
+
     def _open_current(self) -> None:
         try:
             name = (self.folder / "CURRENT").read_text(encoding="utf-8")
@@ -132,9 +137,16 @@ class ChromaFolder:
         own = {"format": FORMAT, "embedder": self._embedder, "dim": self._dim, "files": _digests(generation / "chroma")}
         if not isinstance(manifest, dict) or any(manifest.get(key) != value for key, value in own.items()):
             return
-        self._client, self._collection = open_folder(generation / "chroma")
+        try:
+            self._client, self._collection = open_folder(generation / "chroma")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # written by a newer Chroma, say; its Rust panics are no Exceptions
+            _log.warning("the index %s cannot be opened: %s", generation, error)
+            return
         self._generation = generation
         self._applied = Applied(int(manifest["seq"]), str(manifest["digest"]), int(manifest["rows"]))
+        self._remove_others(generation)  # left by a process that was killed while it built them
 
     def _shut(self) -> None:
         if self._client is not None:

@@ -45,13 +45,18 @@ def settings() -> Any:
 def open_folder(path: Path) -> tuple[Any, Any]:
     """Client and collection of a Chroma folder."""
     client = import_module("chromadb").PersistentClient(path=str(path), settings=settings())
-    return client, create(client, COLLECTION)
+    try:
+        return client, create(client, COLLECTION)
+    except BaseException:
+        close_client(client)
+        raise
 
 
-def create(client: Any, name: str) -> Any:
+def create(client: Any, name: str, metadata: dict[str, Any] | None = None) -> Any:
     """A collection, made when absent."""
     # Inner product, not cosine: vectors have length 1 or 0, and no name of an embedding function, or Chroma would fetch a model.
-    return client.get_or_create_collection(name, embedding_function=None, configuration={"hnsw": {"space": "ip", "ef_search": 200}})
+    hnsw = {"space": "ip", "ef_search": 200}
+    return client.get_or_create_collection(name, embedding_function=None, configuration={"hnsw": hnsw}, metadata=metadata)
 
 
 def close_client(client: Any) -> None:
@@ -61,6 +66,10 @@ def close_client(client: Any) -> None:
     else:  # versions without it keep what they opened in a cache of the class
         client._system.stop()
         client.clear_system_cache()
+    for owner in (client, getattr(client, "_admin_client", None)):
+        session = getattr(getattr(owner, "_server", None), "_session", None)
+        if session is not None:
+            session.close()  # connections to a server, which Chroma leaves to the garbage collection
 
 
 def insert_rows(client: Any, collection: Any, vectors: NDArray[np.float32], first: int) -> None:

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import secrets
-import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from reflectory.agents.answerer import readable
 from reflectory.agents.role import observation_json
 from reflectory.config import DialogueConfig
-from reflectory.errors import ConfigError, ReflectoryError, RunError
+from reflectory.errors import ConfigError, RunError
 from reflectory.graphs.dialogue import Dialogue, opening
 from reflectory.graphs.wiring import Wiring
 from reflectory.memory.prospective import Written
+from reflectory.memory.redact import Redactor
 from reflectory.protocols import Memory
-from reflectory.records import Hit, Observation, Span, Task
+from reflectory.records import Hit, Observation, Task
 from reflectory.runs.build import Parts, Setup, build, close_memory, make_memory
 from reflectory.runs.directory import RunDirectory, lock
 from reflectory.runs.episode import Episode, Job, make_context
 from reflectory.runs.files import append_line
 from reflectory.runs.leases import Lease, memory_folder
-from reflectory.runs.live import Answer, Live, NoWorld, difference
-from reflectory.runs.meter import BudgetMeter, MeterCallback
+from reflectory.runs.live import Answer, Live, Locks, NoWorld, difference, drive, heard
+from reflectory.runs.meter import BudgetMeter
 from reflectory.runs.recorder import StepRecorder
 from reflectory.runs.session import Caller, EnvSession
 from reflectory.runs.trial import LEDGER, result_line
 
-if TYPE_CHECKING:
-    from langchain_core.runnables import RunnableConfig
+_log = logging.getLogger(__name__)
+#: An idle session that cannot be ended is tried so often, ever more rarely, and then left to `leave`, `close` and the next start.
+TRIES = 3
 
 
 class Dialogues:
@@ -53,9 +53,11 @@ class Dialogues:
             raise ConfigError(msg)
         self._setup, self._clock = setup, clock
         self._stack = ExitStack()
+        self._redactor = Redactor()
         self._live: dict[str, Live] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._lease: Lease | None = None
+        self._locks = Locks()
+        self._closing = 0
         self._timer: asyncio.Task[None] | None = None
         self._parts: Parts | None = None
         self._memory: Memory | None = None
@@ -63,18 +65,20 @@ class Dialogues:
 
     async def send(self, text: str | Observation, *, thread: str, user: str) -> Answer:
         """Answer a message; see `reflectory.runs.talk.Talk.asend`."""
-        observation = text if isinstance(text, Observation) else Observation(spans=(Span(text=text, origin="user"),))
-        if not user or not thread or not observation.text.strip():
-            msg = "a message needs a text, a thread and a user, none of them empty."
-            raise ConfigError(msg)
+        observation = heard(text, thread, user)
         self._here()
-        async with self._locks[""]:  # the first message opens, the others wait for it
-            await self._open()
+        async with self._locks.gate:  # the first message opens, the others wait for it
+            if not self._closing:
+                await self._open()
         await self.tend()
-        async with self._locks[user]:
+        async with self._locks.user(user):
+            if self._closing or self._directory is None:
+                msg = "this Runner is being closed. Send the message again when it is."
+                raise RunError(msg)
             live = self._live.get(user)
             if live is not None and live.thread != thread:
-                await self._end(live)
+                await self._failed(live)
+                self._live.pop(user, None)  # what could not be ended is on disk, for `close` or the next start
                 live = None
             live = live or self._begin(thread, user, self._clock())
             answer = await self._turn(live, observation)
@@ -91,38 +95,68 @@ class Dialogues:
         self._here()
         written: list[Written] = []
         for name in [name for name, live in self._live.items() if live.thread == thread and user in (None, name)]:
-            async with self._locks[name]:
+            async with self._locks.user(name):
                 live = self._live.get(name)
                 if live is not None and live.thread == thread:
                     written += await self._end(live)
         return written
 
     async def tend(self) -> None:
-        """End the sessions that have been idle for too long."""
+        """End the sessions that have been idle for too long. What fails is logged: it is nothing to whoever speaks now."""
         for name, live in list(self._live.items()):
-            if self._clock() - live.used >= self.settings.idle_s:
-                async with self._locks[name]:
-                    if self._live.get(name) is live and self._clock() - live.used >= self.settings.idle_s:
-                        await self._end(live)
+            if self._idle(live):
+                async with self._locks.user(name):
+                    if self._live.get(name) is live and self._idle(live):
+                        await self._failed(live)
 
     async def close(self) -> None:
-        """End all sessions and let go of models, memory and run directory; may be called twice."""
+        """End all sessions and let go of models, memory and run directory; may be called twice.
+
+        Raises:
+            Exception: The first session that could not be ended, when all others are; its run directory's next start tries it again.
+        """
+        if self._directory is None and not self._locks.gate.locked():
+            return
         self._here()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._closing += 1
+        try:
+            async with self._locks.gate:
+                await self._shut()
+        finally:
+            self._closing -= 1
+
+    async def _shut(self) -> None:
+        failed: BaseException | None = None
         try:
             for name in list(self._live):
-                async with self._locks[name]:
-                    await self._end(self._live[name])
+                async with self._locks.user(name):
+                    if name in self._live:
+                        await self._failed(self._live[name])
+            errors: list[Exception] = []
+            whole = self._directory is None or await self._recover(self._directory, errors)
+            if self._lease is not None:
+                self._lease.left = not whole
+            if errors:
+                raise errors[0]
+        except BaseException as error:
+            failed = error
+            raise
         finally:
+            if self._timer is not None:  # not before: it may have been ending a session
+                self._timer.cancel()
+            self._timer, self._lease = None, None
             directory, parts, self._directory, self._parts = self._directory, self._parts, None, None
+            stack, self._stack = self._stack, ExitStack()
             self._live.clear()
-            if directory is not None:
-                directory.save(status="done")
-            if parts is not None:
-                await parts.close()
-            # With an error under way the lease stays behind, so that the next start ends what could not be ended here.
-            self._stack.__exit__(*sys.exc_info())
+            self._locks.leave()
+            try:
+                if directory is not None and failed is None:
+                    directory.save(status="done")
+                if parts is not None:
+                    await parts.close()
+            finally:
+                # With an error the lease stays behind, so that the next start ends what could not be ended here.
+                stack.__exit__(None if failed is None else type(failed), failed, None)
 
     @property
     def settings(self) -> DialogueConfig:
@@ -131,36 +165,34 @@ class Dialogues:
         return graph.settings if isinstance(graph, Dialogue) else self._setup.config.dialogue
 
     def _here(self) -> None:
-        """Refuse two event loops at once; a loop that has ended is forgotten, its locks with it.
-
-        Raises:
-            RunError: Another loop is using the dialogue.
-        """
-        loop = asyncio.get_running_loop()
-        if self._loop is not None and self._loop is not loop:
-            if self._loop.is_running():
-                msg = "this Runner's dialogue runs in another event loop. Use either send or asend, and one event loop."
-                raise RunError(msg)
-            self._locks.clear()
+        if self._locks.here():
             self._timer = None
-        self._loop = loop
+
+    def _idle(self, live: Live) -> bool:
+        return live.failed < TRIES and self._clock() - live.used >= self.settings.idle_s * (live.failed + 1)
 
     async def _watch(self) -> None:
         while self._live:
             await asyncio.sleep(self.settings.idle_s)
-            with contextlib.suppress(ReflectoryError):  # the next message or `close` meets it again, and says so
-                await self.tend()
+            await self.tend()
 
     async def _open(self) -> None:
         """Bring everything to life, and end the sessions that a crash left open."""
         if self._directory is not None:
             return
-        setup = self._setup
-        path = Path(str(setup.config.out))
-        parts = build(setup)
-        if isinstance(parts.graph, Wiring) and not isinstance(parts.graph, Dialogue):
-            msg = f"the graph {parts.graph.name!r} answers no messages. Use graph='dialogue', or Runner.run."
-            raise ConfigError(msg)
+        parts = build(self._setup)
+        try:
+            if isinstance(parts.graph, Wiring) and not isinstance(parts.graph, Dialogue):
+                msg = f"the graph {parts.graph.name!r} answers no messages. Use graph='dialogue', or Runner.run."
+                raise ConfigError(msg)
+            await self._enter(parts)
+        except BaseException:
+            self._parts = None
+            await parts.close()
+            raise
+
+    async def _enter(self, parts: Parts) -> None:
+        setup, path = self._setup, Path(str(self._setup.config.out))
         with ExitStack() as stack:
             stack.enter_context(lock(path))
             memory = make_memory(setup, path / "memory", writes=True, learns=True)
@@ -170,51 +202,64 @@ class Dialogues:
             directory.save(status="running")
             (path / "sessions").mkdir(exist_ok=True)
             self._parts, self._memory = parts, memory
-            try:
-                await self._recover(directory)
-                folder = memory_folder(setup.memory)
-                if folder is not None:
-                    lease = stack.enter_context(Lease(folder, path))
-                    for other in lease.orphans():
-                        await self._recover(other)
-            except BaseException:
-                self._parts = None
-                raise
+            await self._recover(directory, [])
+            folder = memory_folder(setup.memory)
+            if folder is not None:
+                self._lease = stack.enter_context(Lease(folder, path))
+                await self._lease.recover(lambda other: self._recover(other, []))
             self._directory = directory
             self._stack = stack.pop_all()
 
     def _begin(self, thread: str, user: str, now: float) -> Live:
         assert self._directory is not None
-        inputs = {"user": user, "thread": thread, "at": now, "agent": self.settings.agent}
-        task = Task(goal=f"{thread}: {user}", id=f"{int(now * 1000):013d}-{secrets.token_hex(3)}", inputs=inputs)
+        # The user's name is the memory's namespace and stays as it is.
+        inputs = {"user": user, "thread": self._clean(thread), "at": now, "agent": self.settings.agent}
+        task = Task(goal=self._clean(f"{thread}: {user}"), id=f"{int(now * 1000):013d}-{secrets.token_hex(3)}", inputs=inputs)
         append_line(self._directory.path / "tasks.jsonl", task.model_dump_json())
         live = self._live[user] = self._revive(self._directory, task)
+        live.thread = thread
         return live
+
+    def _clean(self, text: str) -> str:
+        """A text as it may stand on disk: without the secrets that memory keeps out, too."""
+        return self._redactor.text(readable(text))
 
     def _revive(self, directory: RunDirectory, task: Task) -> Live:
         """A session from what is on disk of it; nothing for a new one."""
         assert self._parts is not None
-        recorder = StepRecorder(task, directory.path / "sessions" / f"{task.id}.jsonl")
+        recorder = StepRecorder(task, directory.path / "sessions" / f"{task.id}.jsonl", self._clean)
         meter = BudgetMeter(self._setup.config.budget)
         job = Job(task=task, run=directory.id, memory=self._memory, effects=directory.path / LEDGER)
         context = make_context(self._parts, job, EnvSession(Caller(NoWorld()), task), (meter, recorder))
         at = float(task.inputs["at"])
         steps = recorder.trajectory(1, None).steps
         state = opening(at) | {"n": 1 + max((step.n for step in steps), default=-1)}
-        return Live(task=task, state=state, context=context, recorder=recorder, meter=meter, used=at)
+        thread = str(task.inputs["thread"])
+        return Live(task=task, thread=thread, state=state, context=context, recorder=recorder, meter=meter, used=at)
 
-    async def _recover(self, directory: RunDirectory) -> None:
-        """End the sessions of a run directory that have no result."""
-        done = {name for _, name in directory.results()}
+    async def _recover(self, directory: RunDirectory, errors: list[Exception]) -> bool:
+        """End the sessions of a run directory that have no result and belong to this agent; whether none is left open."""
+        done, whole = {name for _, name in directory.results()}, True
         for task in directory.tasks():
-            if task.id not in done and task.inputs.get("agent") == self.settings.agent:
+            if task.id in done:
+                continue
+            if task.inputs.get("agent") != self.settings.agent:
+                whole = False
+                continue
+            try:
                 await self._finish(directory, self._revive(directory, task))
+            except Exception as error:  # models, memories and damaged files raise what they like
+                _log.warning("the session %s in %s cannot be ended and is left for later: %r", task.id, directory.path, error)
+                errors.append(error)
+                whole = False
+        return whole
 
     async def _turn(self, live: Live, observation: Observation) -> Answer:
+        assert self._parts is not None
         began, before = time.monotonic(), live.meter.usage
-        live.used = self._clock()
+        live.used, live.failed = self._clock(), 0
         live.state.update({"observation": observation_json(observation), "recalled": [], "leaving": False})
-        await self._drive(live)
+        await drive(self._parts.graph, live)
         live.used = self._clock()
         hits = tuple(Hit.model_validate(item) for item in live.state["recalled"])
         cited = {*live.state["used"]["cited"]}
@@ -233,27 +278,21 @@ class Dialogues:
         self._live.pop(str(live.task.inputs["user"]), None)
         return written
 
+    async def _failed(self, live: Live) -> None:
+        """End a session, or log why that is not possible now: it stays open."""
+        try:
+            await self._end(live)
+        except Exception as error:  # as in `_recover`
+            live.failed += 1
+            _log.warning("the session %s cannot be ended and is left for later: %r", live.task.id, error)
+
     async def _finish(self, directory: RunDirectory, live: Live) -> list[Written]:
         """Reflect on a session and write its result line, which makes it ended."""
+        assert self._parts is not None
         live.state["leaving"] = True
-        await self._drive(live)
+        await drive(self._parts.graph, live)
         attempt = live.recorder.trajectory(1, "left")
         seconds = max(0.0, live.used - float(live.task.inputs["at"]))
         episode = Episode("left", [attempt], live.state, live.meter.usage, seconds, dict(live.recorder.counters))
         await asyncio.to_thread(directory.add, result_line(live.task, 1, episode, []), episode.attempts, "main")
         return [Written.model_validate(item) for item in live.state.get("written") or ()]
-
-    async def _drive(self, live: Live) -> None:
-        assert self._parts is not None
-        from langchain_core.runnables.config import var_child_runnable_config
-
-        graph = self._parts.graph
-        config: RunnableConfig = {"callbacks": [MeterCallback(live.meter)]}
-        if not isinstance(graph, Wiring):
-            live.state.update(await graph.ainvoke(live.state, config, context=live.context))
-            return
-        token = var_child_runnable_config.set(config)
-        try:
-            await graph.drive(live.state, live.context)
-        finally:
-            var_child_runnable_config.reset(token)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
-from reflectory.errors import ConfigError
+from reflectory.errors import ConfigError, RunError
 from reflectory.graphs.context import RunContext
-from reflectory.records import Frozen, Hit, Observation, Record, StepResult, Task, Usage
-from reflectory.runs.meter import BudgetMeter
+from reflectory.graphs.wiring import Wiring
+from reflectory.records import Frozen, Hit, Observation, Record, Span, StepResult, Task, Usage
+from reflectory.runs.meter import BudgetMeter, MeterCallback
 from reflectory.runs.recorder import StepRecorder
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
 
 
 class Answer(Frozen):
@@ -59,19 +65,105 @@ class NoWorld:
 
 @dataclass
 class Live:
-    """A session that is open: its task, State, live context and when it was last used (seconds since 1970)."""
+    """A session that is open: its task, State, live context and when it was last used (seconds since 1970).
+
+    Attributes:
+        thread: Name of its thread.
+        failed: How often it could not be ended.
+    """
 
     task: Task
+    thread: str
     state: dict[str, Any]
     context: RunContext
     recorder: StepRecorder
     meter: BudgetMeter
     used: float
+    failed: int = 0
 
-    @property
-    def thread(self) -> str:
-        """Name of its thread."""
-        return str(self.task.inputs["thread"])
+
+class Locks:
+    """One message of a user at a time, one opening or closing at a time, in one event loop at a time.
+
+    Attributes:
+        gate: Held while everything is opened or closed.
+        users: The locks somebody holds or waits for; the others are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.gate = asyncio.Lock()
+        self.users: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def here(self) -> bool:
+        """Refuse two event loops at once; a loop that has ended is forgotten, its locks with it.
+
+        Returns:
+            Whether this loop is a new one.
+
+        Raises:
+            RunError: Another loop is using the dialogue.
+        """
+        loop, before = asyncio.get_running_loop(), self._loop
+        if loop is before:
+            return False
+        if before is not None and before.is_running():
+            msg = "this Runner's dialogue runs in another event loop. Use either send or asend, and one event loop."
+            raise RunError(msg)
+        self._loop, self.gate = loop, asyncio.Lock()
+        self.users.clear()
+        return True
+
+    def leave(self) -> None:
+        """Let the next loop be another one."""
+        self._loop = None
+
+    def user(self, name: str) -> asyncio.Lock:
+        """The lock of a user."""
+        return self.users.setdefault(name, asyncio.Lock())
+
+
+async def drive(graph: object, live: Live) -> None:
+    """Send a session's State through its graph once.
+
+    Args:
+        graph: A wiring, or a compiled graph.
+        live: The session.
+    """
+    from langchain_core.runnables.config import var_child_runnable_config
+
+    config: RunnableConfig = {"callbacks": [MeterCallback(live.meter)]}
+    if not isinstance(graph, Wiring):
+        compiled: Any = graph
+        live.state.update(await compiled.ainvoke(live.state, config, context=live.context))
+        return
+    token = var_child_runnable_config.set(config)
+    try:
+        await graph.drive(live.state, live.context)
+    finally:
+        var_child_runnable_config.reset(token)
+
+
+def heard(text: str | Observation, thread: str, user: str) -> Observation:
+    """A message as it is taken in.
+
+    Raises:
+        ConfigError: It is empty, or holds what is no text.
+    """
+    observation = text if isinstance(text, Observation) else Observation(spans=(Span(text=text, origin="user"),))
+    if not user or not thread or not observation.text.strip():
+        msg = "a message needs a text, a thread and a user, none of them empty."
+        raise ConfigError(msg)
+    for name, part in (("text", observation.text), ("url", observation.url or ""), ("thread", thread), ("user", user)):
+        try:
+            part.encode("utf-8")
+        except UnicodeEncodeError as error:
+            msg = (
+                f"the message's {name} holds {part[error.start]!a} at position {error.start}, which is no character and cannot be "
+                "written as UTF-8. Decode what you read with its own encoding, or with errors='replace'."
+            )
+            raise ConfigError(msg) from None
+    return observation
 
 
 def difference(after: Usage, before: Usage) -> Usage:

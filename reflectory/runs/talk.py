@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from reflectory.runs.live import Answer
 
 Result = TypeVar("Result")
+#: The first messages may come from several threads at once.
+_MAKING = threading.Lock()
 
 
 class LoopThread:
@@ -23,15 +26,20 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._open: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="reflectory-dialogue", daemon=True)
         self._thread.start()
 
-    def __call__(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine to its end."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def submit(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Begin to run a coroutine."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
+        return future
 
     def close(self) -> None:
-        """Stop the loop and wait for its thread."""
+        """Stop the loop when everything submitted has ended, and wait for its thread."""
+        wait([*self._open])
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -60,10 +68,10 @@ class Talk:
             The answer, with the memories it cites.
 
         Raises:
-            ConfigError: An empty message or name, or a graph that is no dialogue.
+            ConfigError: An empty message or name, half a character in one, or a graph that is no dialogue.
             LimitReached: The turn's budget is spent; the message is kept.
             ModelError: The model could not answer; the message is kept.
-            RunError: Another process or event loop uses the run directory.
+            RunError: Another process or event loop uses the run directory, or the Runner is being closed.
         """
         return await self._talks().send(text, thread=thread, user=user)
 
@@ -79,7 +87,6 @@ class Talk:
         """End all sessions and let go of models, memory and run directory; may be called twice, and be followed by further messages."""
         if self._dialogues is not None:
             await self._dialogues.close()
-            self._dialogues = None
 
     def send(self, text: str | Observation, *, thread: str = "main", user: str = "user") -> Answer:
         """`asend` for code without an event loop (it works beside one, too)."""
@@ -93,9 +100,10 @@ class Talk:
         """`aclose` for code without an event loop."""
         if self._dialogues is not None:
             self._run(self.aclose())
-        if self._thread is not None:
-            self._thread.close()
-            self._thread = None
+        with _MAKING:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.close()
 
     def __enter__(self) -> Self:
         return self
@@ -110,13 +118,16 @@ class Talk:
         await self.aclose()
 
     def _talks(self) -> Dialogues:
-        if self._dialogues is None:
-            from reflectory.runs.dialogue import Dialogues
+        from reflectory.runs.dialogue import Dialogues
 
-            self._dialogues = Dialogues(self.setup)
-        return self._dialogues
+        with _MAKING:
+            if self._dialogues is None:
+                self._dialogues = Dialogues(self.setup)
+            return self._dialogues
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        if self._thread is None:
-            self._thread = LoopThread()
-        return self._thread(work)
+        with _MAKING:  # submitted inside, so that nobody closes the thread in between
+            if self._thread is None:
+                self._thread = LoopThread()
+            future = self._thread.submit(work)
+        return future.result()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -32,7 +35,7 @@ def journal(folder):
 
 
 def test_kills_at_every_kind_of_point_lose_nothing(scratch):
-    found = bench_crash(scratch, points=45, seed=7, sizes=NOTHING)
+    found = bench_crash(scratch, points=45, seed=7, target=Target(), sizes=NOTHING)  # a process that had an index open must not fork
     assert found["killed"] == found["points"] == 45
     assert found["acked"] > 15
     assert {name: found[name] for name in ("lost", "duplicated", "stale_index", "wrong")} == dict.fromkeys(
@@ -115,13 +118,14 @@ def test_half_a_batch_counts(scratch, monkeypatch):
 def test_the_verdict_names_each_fault():
     record = {"body": "x", "status": "active", "shown": 0, "cited": 0, "sources": []}
     good = {"records": {"a": record}, "learned": {}, "snapshots": []}
-    seen = {**good, "bodies": ["x"], "active": ["a"], "served": ["a"], "top_ok": True, "vectors_ok": True}
+    seen = {**good, "bodies": ["x"], "active": ["a"], "served": ["a"], "top_ok": True, "vectors_ok": True, "items_ok": True}
     assert verdict(seen, [good]) == {}
     assert verdict({**seen, "records": {}}, [good]) == {"lost": 1}
     assert verdict({**seen, "records": {"a": {**record, "status": "revoked"}}}, [good]) == {"wrong": 1}
     assert verdict({**seen, "learned": {"w": 1}}, [good]) == {"wrong": 1}
     assert verdict({**seen, "bodies": ["x", "x"]}, [good]) == {"duplicated": 1}
     assert verdict({**seen, "served": []}, [good]) == {"stale_index": 1}
+    assert verdict({**seen, "items_ok": False}, [good]) == {"stale_index": 1}
     assert verdict({**seen, "vectors_ok": False}, [good]) == {"wrong": 1}
     assert verdict({"error": "it is damaged"}, [good]) == {"wrong": 1}
     later = {**good, "records": {"a": record, "b": record}}
@@ -191,6 +195,37 @@ def test_a_full_disk_keeps_what_was_acknowledged_readable(scratch, monkeypatch, 
         "readable_when_full": True,
         "writable_after": True,
     }
+
+
+def chroma_points(out, points, also=""):
+    """The benchmark on memories with a Chroma index, in a process that opened none before: its kills are forked."""
+    code = (
+        "import json, sys; from pathlib import Path; from reflectory.runs.bench.crash import Sizes, bench_crash, chroma_target\n"
+        "nothing = Sizes(writers=0, damaged=0, disk=0)\n"
+        f"{also}\n"
+        "print(json.dumps(bench_crash(Path(sys.argv[1]), points=int(sys.argv[2]), seed=5, target=chroma_target(), sizes=nothing)))"
+    )
+    pytest.importorskip("chromadb")
+    done = subprocess.run([sys.executable, "-c", code, str(out), str(points)], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_kills_at_the_steps_of_an_index_leave_none_stale(scratch):
+    found = chroma_points(scratch, 150)
+    assert found["killed"] == 150
+    assert [found[name] for name in ("lost", "duplicated", "stale_index", "wrong")] == [0, 0, 0, 0]
+    assert {"chroma.add", "chroma.batch", "chroma.rebuild", "chroma.rebuild.swap", "chroma.close.manifest"} <= set(found["steps"])
+
+
+@pytest.mark.slow
+def test_an_index_that_answers_from_what_it_was_counts_as_stale(scratch):
+    """It claims to hold the newest rows and does not."""
+    blind = """
+from reflectory.memory.nearest import Nearest
+rows = Nearest.rows
+Nearest.rows = lambda self, vector, k, allowed: rows(self, vector, k, allowed)[: max(4, len(allowed) - 2)]"""
+    assert chroma_points(scratch, 20, blind)["stale_index"] > 0
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,3 +114,26 @@ def test_the_agent_repeating_the_user_is_not_the_agents_knowledge():
         ("I am allergic to peanuts and lilies.", "user"),
         ("I suggest soy sauce.", "own_reasoning"),
     ]
+
+
+def test_a_person_who_says_the_same_with_as_many_negations_restates_it():
+    guard = EchoGuard()
+    guard.show("My dog likes the tall cat of Tom.")
+    assert guard.restates("my dog likes the tall cat of Tom!")
+    assert not guard.restates("My dog does not like the tall cat of Tom.")
+    guard.show("My dog likes the tall cat of Tom")
+    assert guard.restates("Your dog likes the tall cat of Tom")
+
+
+def test_a_long_session_is_guarded_in_time():
+    guard, shown = EchoGuard(), 4000
+    began = time.process_time()
+    for number in range(shown):
+        guard.show(f"My sister called {number} lives in the city of Lyon with her cat.")
+    found = [guard.restates(f"My sister called {number} lives in the city of Lyon with her cat.") for number in range(0, 2 * shown, 2)]
+    assert found == [number < shown for number in range(0, 2 * shown, 2)]
+    assert not guard.restates("a b " * 5000)
+    guard.show("a b b a " * 5000)
+    guard.restates("b a a b " * 5000)
+    # Comparing everything with everything took minutes.
+    assert time.process_time() - began < 10

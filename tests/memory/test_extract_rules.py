@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from reflectory.memory.dates import resolve
 from reflectory.memory.extract import MOST_QUOTED, Conversation, RuleExtractor, Utterance, candidates, fresh_sentences
-from reflectory.memory.statements import keepable, sentences
+from reflectory.memory.statements import MAX_SENTENCE, MAX_TEXT, keepable, sentences
 from reflectory.records import Span
 
 NOON = datetime.datetime(2026, 11, 20, 12).timestamp()
@@ -175,3 +176,32 @@ def test_no_text_breaks_the_rules(text):
         kept = keepable(item)
         assert kept is None or kept.strip()
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+def seconds(work) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("piece", ["e.g. ", " ", "\n", " \n", '!"', "a.", "hi, ", "I am x and I am y ", "not ", "\u3002", "I"])
+def test_no_text_however_long_stalls_extraction(piece):
+    text = f"I like tea{piece * (60_000 // len(piece))} and cake"
+    talk = Conversation(id="run/s", user="ann", at=NOON, namespace=("a", "users", "ann"), utterances=(user(text),))
+    rules = RuleExtractor(("utterance", "turn", "session"))
+    # Quadratic work took between ten seconds and minutes at this length.
+    assert seconds(lambda: rules.keep(talk, fresh_sentences(talk))) < 5
+
+
+@given(st.text(alphabet="ab .!?\n\t\u3002\u2028eg", max_size=80))
+def test_sentences_keep_every_sign_in_order(text):
+    assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+def test_a_long_sentence_is_cut_between_words_and_a_book_is_not_read_to_its_end():
+    long = " ".join(f"word{number}" for number in range(2000))
+    pieces = sentences(long)
+    assert " ".join(pieces) == long
+    assert max(map(len, pieces)) <= MAX_SENTENCE
+    assert sum(map(len, sentences("I like tea. " * 50_000))) <= MAX_TEXT
+    assert sentences("I like  tea \t with\u00a0milk. \n\n  Dr.  Who came.") == ["I like tea with milk.", "Dr. Who came."]

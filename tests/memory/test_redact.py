@@ -177,3 +177,23 @@ def test_it_can_be_turned_off(tmp_path, rec):
         assert next(memory.records()).body == SECRET
     with sqlite3.connect(path) as connection:
         assert SECRET in connection.execute("SELECT payload FROM events").fetchone()[0]
+
+
+def test_a_text_below_a_name_that_means_a_secret_goes_at_any_depth():
+    redactor = Redactor()
+    value = {
+        "login": {"user": "ann", "password": "hunter22xyz"},
+        "steps": [{"api_key": "plainwords"}],
+        "token_count": "a few",
+        "note": "password",
+    }
+    clean = redactor.payload({"value": value})["value"]
+    assert clean == {
+        "login": {"user": "ann", "password": "[redacted:password]"},
+        "steps": [{"api_key": "[redacted:password]"}],
+        "token_count": "a few",
+        "note": "password",
+    }
+    assert redactor.found == {"password": 2}
+    assert redactor.payload({"value": clean})["value"] == clean
+    assert redactor.found == {"password": 2}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from reflectory.errors import ConfigError
 from reflectory.memory.rmm import AdapterRanker
 from reflectory.memory.store import open_memory
 from reflectory.records import Query
@@ -62,3 +64,9 @@ def test_untrusted_and_unranked_records_teach_nothing(rec):
 def test_an_empty_memory_is_ranked():
     with open_memory(None, embedder=HashingEmbedder(32), ranker=AdapterRanker(HashingEmbedder(32))) as memory:
         assert memory.recall(QUERY) == []
+
+
+def test_it_refuses_to_read_at_a_position_it_kept_no_weights_of(rec):
+    memory, _ = open_with(AdapterConfig(pool=6), rec)
+    with pytest.raises(ConfigError, match="as_of"):
+        memory.recall(QUERY.model_copy(update={"as_of": memory.seq}))

@@ -1,3 +1,5 @@
+"""Undo, rollback, snapshots, bisect: against a plain list of events that is played again."""
+
 from __future__ import annotations
 
 import contextlib
@@ -11,7 +13,6 @@ from hypothesis import strategies as st
 
 from reflectory.errors import MemoryFault
 from reflectory.memory import open_memory
-from reflectory.memory.explain import explain, judge
 from reflectory.records import Origin, Query, Record
 
 IDS = ("a", "b", "c")
@@ -227,61 +228,6 @@ def test_names_of_snapshots(rec):
         assert memory.diff("empty", "one")["added"] == []
 
 
-def test_together_is_all_or_nothing(tmp_path, rec):
-    path = tmp_path / "m.sqlite"
-    with open_memory(path) as memory, open_memory(path, read_only=True) as reader:
-        with memory.together():
-            [first] = memory.record([rec("one")])
-            with memory.together():
-                memory.mark(first.id, "quarantine")
-            memory.cite([first.id])
-            assert memory.find(first.id).status == "quarantined"
-            assert reader.seq == 0
-        assert reader.seq == 3
-        kept = memory.content_digest()
-        with pytest.raises(ZeroDivisionError), memory.together():  # noqa: PT012
-            memory.record([rec("two")])
-            memory.forget(first.id)
-            raise ZeroDivisionError
-        assert (memory.seq, memory.content_digest()) == (3, kept)
-    with open_memory(path) as memory:
-        assert memory.content_digest() == kept
-
-
-def test_a_call_that_fails_inside_together_takes_back_only_itself(tmp_path, rec):
-    path = tmp_path / "m.sqlite"
-    with open_memory(path) as memory:
-        with memory.together():
-            memory.record([rec("before")])
-            with pytest.raises(MemoryFault, match="body"):
-                memory.record([rec("half"), rec(" ")])
-            with pytest.raises(ZeroDivisionError), memory.together():  # noqa: PT012
-                memory.record([rec("inner")])
-                raise ZeroDivisionError
-            memory.record([rec("after")])
-        assert [record.body for record in memory.records()] == ["before", "after"]
-    with open_memory(path, read_only=True) as memory:
-        assert [record.body for record in memory.records()] == ["before", "after"]
-
-
-def test_a_full_disk_inside_together_loses_only_what_was_together(tmp_path, rec):
-    path = tmp_path / "m.sqlite"
-    with open_memory(path) as memory:
-        memory.record([rec("kept")])
-        writer = memory._replica.journal._writer
-        writer.execute(f"PRAGMA max_page_count = {writer.execute('PRAGMA page_count').fetchone()[0] + 2}")
-        with pytest.raises(MemoryFault), memory.together():  # noqa: PT012
-            memory.record([rec("first")])
-            with contextlib.suppress(MemoryFault):
-                memory.record([rec("x" * 100_000)])
-            memory.record([rec("y" * 100_000)])
-        assert [record.body for record in memory.records()] == ["kept"]
-        writer.execute("PRAGMA max_page_count = 100000")
-        memory.record([rec("more")])
-    with open_memory(path, read_only=True) as memory:
-        assert [record.body for record in memory.records()] == ["kept", "more"]
-
-
 def test_what_was_learned_is_json_and_a_copy():
     with open_memory(None) as memory:
         assert memory.learned("ranker") is None
@@ -353,65 +299,6 @@ def test_rebuild_gives_the_same_and_notices_damage(tmp_path, rec):
         with pytest.raises(MemoryFault, match="damaged at event 2"):
             memory.rebuild()
         assert [record.body for record in memory.records()] == ["a", "mug b"]
-
-
-def test_explain_tells_where_it_comes_from_and_what_happened(rec):
-    with open_memory(None) as memory:
-        [stored] = memory.record([rec("heat the mug", steps=("r/1/main/4",), source="e1")])
-        memory.record([rec("heat the mug", source="e2")])
-        memory.cite([stored.id], shown=[stored.id], helped=True)
-        memory.cite([], shown=[stored.id])
-        memory.mark(stored.id, "quarantine", reason="deviates")
-        memory.undo(5)
-        told = explain(memory, stored.id)
-        json.dumps(told)
-        assert told["sources"] == ["e1", "e2"]
-        assert told["steps"] == ["r/1/main/4"]
-        words = [chapter["words"] for chapter in told["story"]]
-        for number, part in enumerate(
-            [
-                "written as lesson, from own_reasoning:e1",
-                "the same text again, from own_reasoning:e2",
-                "that succeeded",
-                "shown and not used",
-            ]
-        ):
-            assert part in words[number]
-        assert words[4] == "quarantined: deviates (undone since)"
-        assert [chapter["counts"] for chapter in told["story"]] == [True] * 4 + [False, True]
-        memory.forget(stored.id)
-        assert explain(memory, stored.id)["record"] is None
-        with pytest.raises(MemoryFault, match="no record"):
-            explain(memory, "nobody")
-
-
-def test_explain_says_why_a_query_finds_a_record_or_not(rec):
-    """Verdict, place and score must be those of an actual recall; every reason for a rejection must be named."""
-    with open_memory(None) as memory:
-        bodies = ["heat the mug", "cool the mug", "put the plate on the shelf", "look at the lamp"]
-        stored = memory.record([rec(body, task_key="t1", situation_key="h1") for body in bodies])
-        query = Query(text="heat mug", k=2)
-        hits = memory.recall(query.model_copy(update={"k": 0}))
-        for rank, hit in enumerate(hits, 1):
-            told = judge(memory, hit.record.id, query)
-            assert (told["rank"], told["score"], told["parts"], told["candidates"]) == (rank, hit.score, hit.parts, 4)
-            assert told["verdict"] == ("retrieved" if rank <= 2 else "outranked")
-            assert [rival["id"] for rival in told["ahead"]] == [other.record.id for other in hits[: rank - 1]]
-        for change, check in (
-            ({"namespace": ("web",)}, "namespace"),
-            ({"scope": "task", "task_key": "t2"}, "scope"),
-            ({"scope": "house"}, "scope"),
-            ({"scope": "none"}, "scope"),
-            ({"kinds": ("fact",)}, "kinds"),
-            ({"as_of": 0}, "exists"),
-        ):
-            told = judge(memory, stored[0].id, query.model_copy(update=change))
-            assert told["verdict"] == "rejected"
-            assert [entry["check"] for entry in told["checks"] if not entry["ok"]] == [check]
-            assert memory.recall(query.model_copy(update={**change, "k": 0})) == []
-        memory.mark(stored[0].id, "revoke")
-        assert "revoked" in judge(memory, stored[0].id, query)["why"]
-        assert judge(memory, stored[0].id, query.model_copy(update={"as_of": 4}))["verdict"] == "retrieved"
 
 
 def test_the_plain_list_is_what_it_claims():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reflectory.errors import MemoryFault
 from reflectory.memory import open_memory
-from reflectory.memory.transfer import LINE, lines_of
+from reflectory.memory.parcel import LINE, lines_of
 from reflectory.records import UNTRUSTED, Query
 
 
@@ -58,7 +58,9 @@ def test_an_export_comes_back_as_untrusted_facts(rec):
         assert set(before) == set(after)
         for body in before:
             assert before[body][:-1] == after[body][:-1]
-            assert after[body][-1] == before[body][-1] | {("import", "friend.jsonl")}
+            assert after[body][-1] == {(kind, f"friend.jsonl/{kind}:{source}") for kind, source in before[body][-1]} | {
+                ("import", "friend.jsonl")
+            }
         for record in other.records():
             assert record.origin.kind in UNTRUSTED
             assert record.trust <= 0.5
@@ -132,7 +134,7 @@ def test_parents_may_come_later_in_a_ring_or_not_at_all():
         assert (report["imported"], report["orphans"]) == (6, 3)
         assert memory.find("c").parents == ("p",)
         assert memory.find("c").trust == 0.1
-        assert [(origin.kind, origin.source) for origin in memory.lineage("p")] == [("import", "s"), ("user", "ann")]
+        assert [(origin.kind, origin.source) for origin in memory.lineage("p")] == [("import", "s"), ("user", "s/user:ann")]
 
 
 HOSTILE = [

@@ -15,7 +15,7 @@ from reflectory.runs.runner import Runner
 ROOT = Path(str(files("reflectory.models"))) / "embedded"
 
 
-@pytest.mark.parametrize("name", ["strong", "novice", "trusting"])
+@pytest.mark.parametrize("name", ["strong", "novice", "trusting", "raw"])
 def test_a_checkpoint_is_small_has_a_card_and_no_code(name):
     folder = ROOT / name
     card = json.loads((folder / "reflectory.json").read_text())
@@ -44,6 +44,15 @@ def test_the_strong_one_wins_nearly_all_plain_houses_and_needs_fewer_steps_with_
 def test_the_novice_learns_in_quirky_houses(tmp_path):
     metrics = _eval(tmp_path, "embedded:novice", list(household_tasks("quirky:dev", limit=60)), trials=3, budget={"steps": 15})
     assert metrics.success_by_trial[2] - metrics.success_by_trial[0] >= 0.15
+
+
+def test_the_raw_one_reads_transcripts_alone_and_wins_more_than_chance(tmp_path):
+    config = {"out": str(tmp_path / "raw"), "prompt": "raw"}
+    metrics = Runner(graph="act", model="embedded:raw", config=config).eval(list(household_tasks("generated:dev", limit=12)))
+    assert metrics.errors == 0
+    assert metrics.success_by_trial[0] >= 0.25
+    with pytest.raises(UnsupportedTask, match="Welcome"):
+        Runner(graph="act", model="embedded:raw", config={"out": str(tmp_path / "tracked")}).run(next(iter(household_tasks("generated:dev"))))
 
 
 def test_random_choices_win_next_to_nothing(tmp_path):

@@ -1,95 +1,45 @@
-"""The Chroma index under damage, two writers and kills: answers are always those of the exact scan.
-
-Every test runs with a double that keeps files as Chroma does, and with Chroma itself where it is installed.
-"""
+"""The Chroma index under damage, two writers and broken pieces: answers are always those of the exact scan."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chroma_memories import DIM, FIELDS, INSTALLED, Clusters, Numbers, answers, exact, fill, found, generation, opened, small, watched
 
 from reflectory.errors import ConfigError, MemoryFault, MissingDependency
 from reflectory.memory import MemoryStore, nearest, open_memory
-from reflectory.retrieval import chroma_client
+from reflectory.retrieval import chroma, chroma_client
 from reflectory.retrieval.chroma import ChromaFolder
-from reflectory.retrieval.chroma_server import ChromaServer
 from reflectory.retrieval.vector_index import Applied, IndexLocked
 
-HERE = Path(__file__).parent
-INSTALLED = importlib.util.find_spec("chromadb") is not None
-DIM = 16
+pytestmark = pytest.mark.skipif(not INSTALLED, reason="chromadb is not installed")
 
 
-@pytest.fixture(params=["double", pytest.param("chroma", marks=pytest.mark.skipif(not INSTALLED, reason="chromadb is not installed"))])
-def chroma(request, monkeypatch):
-    if request.param == "double":
-        spec = importlib.util.spec_from_file_location("chroma_double", HERE / "chroma_double.py")
-        double = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(double)
-        for name in ("chromadb", "chromadb.config"):
-            monkeypatch.setitem(sys.modules, name, None)
-        double.install()
-    monkeypatch.setattr(nearest, "EXACT", 20)
-    monkeypatch.setattr(nearest, "TAIL", 50)
-    return request.param
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    small(monkeypatch)
 
 
-class Numbers:
-    """Texts are numbers; a number's vector is drawn from it."""
-
-    id, dim = "numbers", DIM
-
-    def embed(self, texts):
-        vectors = np.array([np.random.default_rng(int(text.split()[-1])).standard_normal(DIM) for text in texts], dtype=np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-FIELDS = {"fields": ["text"]}
-
-
-def opened(path, index="chroma"):
-    return MemoryStore(open_memory(path, embedder=Numbers(), index=index), index=FIELDS, owned=True)
-
-
-def fill(store, numbers):
-    from langgraph.store.base import PutOp
-
-    store.batch([PutOp(("n", str(number % 3)), str(number), {"text": f"no {number}", "n": number}) for number in numbers])
-
-
-def answers(store):
-    return [
-        [(item.namespace, item.key, item.score) for item in store.search(prefix, query=f"no {number}", filter=wanted, limit=7)]
-        for number in (3, 77, 1000)
-        for prefix in ((), ("n", "1"))
-        for wanted in (None, {"n": {"$lt": 90}})
-    ]
-
-
-def exact(path):
-    with opened(path, "exact") as store:
-        return answers(store)
-
-
-@pytest.fixture
-def filled(chroma, tmp_path):
-    path = tmp_path / "m.sqlite"
-    with opened(path) as store:
-        fill(store, range(200))
-        assert answers(store)
-        assert store.memory._replica.nearest.applied.rows == 200
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    path = tmp_path_factory.mktemp("chroma") / "m.sqlite"
+    with pytest.MonkeyPatch.context() as patch:
+        small(patch)
+        with opened(path) as store:
+            fill(store, range(200))
+            assert answers(store)
+            assert store.memory._replica.nearest.applied.rows == 200
     return path
 
 
-def generation(path):
-    folder = Path(f"{path}-chroma")
-    return folder / (folder / "CURRENT").read_text()
+@pytest.fixture
+def filled(base, tmp_path):
+    shutil.copy(base, tmp_path / "m.sqlite")
+    shutil.copytree(f"{base}-chroma", tmp_path / "m.sqlite-chroma")
+    return tmp_path / "m.sqlite"
 
 
 def test_answers_are_those_of_the_exact_scan_whatever_is_written(filled):
@@ -120,12 +70,20 @@ def flip(path):
     path.write_bytes(data)
 
 
+def overwrite(path):
+    with path.open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(b"\xa5" * 4096)
+
+
 DAMAGE = {
     "segment folder deleted": lambda folder: [shutil.rmtree(item) for item in (folder / "chroma").iterdir() if item.is_dir()],
     "vectors cut in half": lambda folder: [
         item.write_bytes(item.read_bytes()[: item.stat().st_size // 2]) for item in folder.rglob("data_level0.bin")
     ],
     "bytes flipped": lambda folder: [flip(item) for item in folder.rglob("data_level0.bin")],
+    "a page of the database overwritten": lambda folder: overwrite(folder / "chroma" / "chroma.sqlite3"),
+    "the database gone": lambda folder: (folder / "chroma" / "chroma.sqlite3").unlink(),
     "every file emptied": lambda folder: [item.write_bytes(b"") for item in (folder / "chroma").rglob("*") if item.is_file()],
     "manifest gone": lambda folder: (folder / "manifest.json").unlink(),
     "manifest no json": lambda folder: (folder / "manifest.json").write_text("{"),
@@ -203,10 +161,124 @@ def test_a_second_writer_is_refused_and_searches_exactly(filled):
     assert exact(filled) == answers(opened(filled))
 
 
-def test_an_index_that_fails_while_searching_is_put_away(filled):
-    class Panic(BaseException):
-        pass
+def test_what_is_damaged_beneath_an_open_index_harms_nothing(filled):
+    """Its files are cut while it is in use; whatever Chroma does with them then, answers stay those of the scan."""
+    wanted = exact(filled)
+    with opened(filled) as store:
+        for path in (generation(filled) / "chroma").rglob("*"):
+            if path.is_file():
+                path.write_bytes(b"")
+        assert answers(store) == wanted
+        fill(store, range(200, 280))
+        after = answers(store)
+    assert after == exact(filled)
+    with opened(filled) as store:
+        assert answers(store) == after
 
+
+class Panic(BaseException):
+    """What Chroma's own panics are: no Exception."""
+
+
+def test_a_folder_that_chroma_does_not_open_is_built_anew(filled, monkeypatch):
+    wanted, before, open_folder = exact(filled), generation(filled), chroma.open_folder
+
+    def fail(path):
+        if path.parent == before:
+            raise Panic
+        return open_folder(path)
+
+    monkeypatch.setattr(chroma, "open_folder", fail)
+    with opened(filled) as store:
+        assert answers(store) == wanted
+        assert store.memory._replica.nearest.applied.rows == 200
+    assert generation(filled) != before
+    assert not before.exists()
+
+
+def test_an_index_that_cannot_be_built_leaves_the_scan(filled, monkeypatch):
+    wanted = exact(filled)
+    shutil.rmtree(f"{filled}-chroma")
+
+    def fail(*arguments):
+        raise Panic
+
+    with opened(filled) as store, monkeypatch.context() as patch:
+        patch.setattr(chroma, "insert_rows", fail)
+        with pytest.raises(MemoryFault, match="searched exactly from now on"):
+            store.memory.rebuild()
+        assert answers(store) == wanted
+        assert opened(filled).memory._replica.nearest.applied is None
+        assert answers(opened(filled)) == wanted
+    with opened(filled) as store:
+        assert answers(store) == wanted
+        assert store.memory._replica.nearest.applied.rows == 200
+
+
+def test_what_a_killed_builder_left_is_cleared_away(filled):
+    left = generation(filled).with_name("gen-99")
+    shutil.copytree(generation(filled), left)
+    with opened(filled):
+        assert generation(filled).name != "gen-99"
+        assert not left.exists()
+
+
+def test_an_index_that_misses_the_nearest_is_not_used(filled, monkeypatch, caplog):
+    """It reads back what it should, but proposes anything: newly built it is no better, so everything is scanned."""
+    wanted = exact(filled)
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(chroma.ChromaFolder, "search", lambda self, vector, k: rng.permutation(self.applied.rows)[:k])
+    with opened(filled) as store:
+        assert store.memory._replica.nearest.applied is None
+        assert answers(store) == wanted
+    assert "misses too many" in caplog.text
+
+
+def test_equal_scores_beyond_what_was_proposed_are_not_lost(tmp_path, monkeypatch):
+    """More items share one text than the index proposes; the order among them is that of the scan all the same."""
+    with opened(tmp_path / "m.sqlite") as store:
+        for number in range(400):
+            store.put(("n",), str((number * 7) % 400), {"text": f"no {number % 4}"})
+        seen = watched(store, monkeypatch)
+        served = [found(store, f"no {number}") for number in range(4)]
+        assert seen
+    with opened(tmp_path / "m.sqlite", "exact") as store:
+        assert served == [found(store, f"no {number}") for number in range(4)]
+
+
+def compare(path, count, dim, monkeypatch):
+    """Plain and filtered searches through the index and by the scan; how many of them the index was asked for, and how many it served."""
+    embedder = Clusters(count + 60, dim)
+    with opened(path, "exact", embedder) as store:
+        for start in range(0, count, 1000):
+            fill(store, range(start, min(start + 1000, count)), "{}")
+        fields = [None, {"n": {"$lt": count // 50}}, {"n": {"$gte": count - count // 5}}]
+        wanted = [found(store, str(count + query), prefix, where) for query in range(60) for prefix in ((), ("n", "2")) for where in fields]
+    with opened(path, "chroma", embedder) as store:
+        asked, scored = watched(store, monkeypatch), []
+        corpus = store.memory._replica.corpus
+        cosines = corpus.cosines
+        monkeypatch.setattr(corpus, "cosines", lambda vector, rows: scored.append(len(rows)) or cosines(vector, rows))
+        served = [found(store, str(count + query), prefix, where) for query in range(60) for prefix in ((), ("n", "2")) for where in fields]
+    assert served == wanted
+    return len(asked), sum(rows <= nearest.FEWEST for rows in scored), len(served)
+
+
+def test_clustered_vectors_plain_and_filtered(tmp_path, monkeypatch):
+    asked, served, searches = compare(tmp_path / "m.sqlite", 2500, 64, monkeypatch)
+    assert asked > 2 * searches // 3
+    assert served > searches // 3  # the others, mostly the narrow filters, were scanned
+
+
+@pytest.mark.slow
+def test_clustered_vectors_of_usual_length_at_the_usual_limits(tmp_path, monkeypatch):
+    monkeypatch.setattr(nearest, "EXACT", 5_000)
+    asked, served, searches = compare(tmp_path / "m.sqlite", 30_000, 384, monkeypatch)
+    assert asked > searches // 3
+    assert served > asked // 2
+
+
+def test_an_index_that_fails_while_searching_is_put_away(filled):
     with opened(filled) as store:
         wanted = answers(store)
 
@@ -221,63 +293,7 @@ def test_an_index_that_fails_while_searching_is_put_away(filled):
         assert answers(store) == wanted
 
 
-CHILD = """
-import os, signal, sys
-if sys.argv[3] == "double":
-    sys.path.insert(0, sys.argv[4]); import chroma_double; chroma_double.install()
-sys.path.insert(0, sys.argv[4])
-from test_chroma_index import opened, fill, answers
-from reflectory.memory import nearest
-from reflectory.retrieval import chroma_client
-nearest.EXACT, nearest.TAIL = 20, 50
-left = int(sys.argv[2])
-def step(name):
-    global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-chroma_client.STEP = step
-with opened(sys.argv[1]) as store:
-    answers(store)
-    fill(store, range(200, 300))
-    answers(store)
-    store.memory._replica.nearest.rebuild()
-print("survived")
-"""
-
-
-def kill_at(point, path, chroma):
-    return subprocess.run([sys.executable, "-c", CHILD, str(path), str(point), chroma, str(HERE)], capture_output=True, text=True)
-
-
-def check_kill(chroma, path, base, point):
-    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-        name.unlink(missing_ok=True)
-    shutil.rmtree(f"{path}-chroma", ignore_errors=True)
-    shutil.copy(base, path)
-    if point % 2:  # from nothing, and from an index that is there
-        shutil.copytree(f"{base}-chroma", f"{path}-chroma")
-    done = kill_at(point // 2, path, chroma)
-    assert done.returncode in (-9, 0), done.stderr
-    wanted = exact(path)
-    with opened(path) as store:
-        assert answers(store) == wanted
-        assert store.memory._replica.nearest.applied is not None
-    return done.returncode
-
-
-def test_killed_while_rebuilding(chroma, filled, tmp_path):
-    assert check_kill(chroma, tmp_path / "copy.sqlite", filled, 6) == -9
-
-
-@pytest.mark.slow
-def test_killed_at_every_step(chroma, filled, tmp_path):
-    codes = [check_kill(chroma, tmp_path / "copy.sqlite", filled, point) for point in range(40)]
-    assert codes[-2:] == [0, 0]
-    assert codes.count(-9) >= 15
-
-
-def test_the_steps_are_named(chroma, tmp_path, monkeypatch):
+def test_the_steps_are_named(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(chroma_client, "STEP", seen.append)
     index = ChromaFolder(tmp_path / "index", "numbers", DIM)
@@ -305,26 +321,7 @@ def test_the_steps_are_named(chroma, tmp_path, monkeypatch):
     again.close()
 
 
-def test_a_server_is_shared_and_rebuilt_beside(chroma, tmp_path):
-    if chroma == "chroma":
-        pytest.skip("needs a running server; see the slow test")
-    path, url = tmp_path / "m.sqlite", "http://localhost:8123"
-    with opened(path, url) as store:
-        fill(store, range(150))
-        wanted = answers(store)
-        with opened(path, url) as other:
-            assert answers(other) == wanted
-            fill(other, range(150, 260))
-            both = answers(other)
-            assert other.memory._replica.nearest.applied.rows == 260
-        assert answers(store) == both
-        store.memory._replica.nearest.rebuild()
-        assert answers(store) == both == exact(path)
-    with pytest.raises(ConfigError, match="http://localhost:8000"):
-        ChromaServer("ftp://x", "m", "numbers", DIM)
-
-
-def test_what_cannot_have_an_index_says_so(chroma, tmp_path, monkeypatch):
+def test_what_cannot_have_an_index_says_so(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="without a file"):
         open_memory(None, index="chroma")
     open_memory(tmp_path / "m.sqlite").close()

@@ -20,6 +20,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ from reflectory.runs.bench.crash_process import spawn
 
 #: Kills per file, and bytes between two kill points in a file.
 PER_FILE, STRIDE = 60, 257
+#: Share of the points that go to a memory with a Chroma index: one of them costs as much as several without.
+CHROMA = 0.05
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,29 @@ class Target:
     Attributes:
         open: Opens the memory of a folder, made when absent.
         hooks: (module or object, name of its attribute): where the steps are announced; each takes a function of a step's name.
+        operations: What is gone through; empty is everything.
     """
 
     open: Callable[[Path], JournalMemory] = lambda folder: open_memory(folder / "journal.sqlite")
     hooks: Sequence[tuple[Any, str]] = ((steps, "STEP"),)
+    operations: Sequence[str] = ()
+
+
+def chroma_target() -> Target:
+    """A memory with a Chroma index beside its journal, which serves however small the memory is. Imports Chroma and opens nothing.
+
+    Processes are forked from this one: with Chroma imported before, a point costs no import, and with nothing opened there is no thread
+    of Chroma's that a fork would leave behind.
+    """
+    import_module("chromadb")
+    from reflectory.memory import nearest
+    from reflectory.retrieval import chroma_client
+
+    def opener(folder: Path) -> JournalMemory:
+        nearest.EXACT, nearest.TAIL = 0, 2  # in a forked process
+        return open_memory(folder / "journal.sqlite", index="chroma")
+
+    return Target(opener, ((chroma_client, "STEP"),), ("puts", "rebuild", "close", "migrate", "drop"))
 
 
 @dataclass
@@ -82,37 +105,49 @@ def bench_crash(out: Path, *, points: int, seed: int = 0, target: Target | None 
             and faster: a killed process takes none of the kernel's pages with it.
         points: Number of kills; four in ten at named steps, four at bytes of the files, two at random moments.
         seed: Seeds texts, operations and moments.
-        target: What is killed; None is a memory with its journal alone.
+        target: What is killed; None is a memory with its journal alone and, for `CHROMA` of the points where Chroma is installed, one
+            with a Chroma index.
         sizes: Of the other parts.
 
     Returns:
         points, killed, acked (operations whose call returned), lost, duplicated, stale_index, wrong (anything else that is not what
         was written), reader_refused (read-only opening that asked for a writer first; no loss), steps (kills by name), faults (the
-        first ten, with folders), seconds, ms_per_point; `processes`, `damaged` and `full_disk`, see `reflectory.runs.bench.crash_damage`.
+        first ten, with folders), seconds, ms_per_point, chroma_killed (kills of memories with a Chroma index); `processes`, `damaged`
+        and `full_disk`, see `reflectory.runs.bench.crash_damage`.
     """
     out.mkdir(parents=True, exist_ok=True)
     sizes = sizes or Sizes()
-    result = _points(out, points, seed, target or Target())
+    share = int(points * CHROMA) if target is None and find_spec("chromadb") is not None else 0
+    began, tally = time.perf_counter(), Tally()
+    _kill(out, points - share, seed, target or Target(), tally)
+    journal_alone = tally.killed
+    if share:
+        _kill(out / "chroma", points, seed, chroma_target(), tally)
+        with contextlib.suppress(OSError):  # what went wrong stays
+            (out / "chroma").rmdir()
+    result = _summary(points, tally, time.perf_counter() - began) | {"chroma_killed": tally.killed - journal_alone}
     result["processes"] = many_writers(out / "writers", sizes.writers, sizes.writes, seed) if sizes.writes else None
     result["damaged"] = damaged_files(out / "damaged", sizes.damaged, seed) if sizes.damaged else None
     result["full_disk"] = full_disk(out / "full", sizes.disk) if sizes.disk else None
     return result
 
 
-def _points(out: Path, points: int, seed: int, target: Target) -> dict[str, Any]:
-    """The kills, counted."""
-    began, tally, campaign = time.perf_counter(), Tally(), None
+def _kill(out: Path, until: int, seed: int, target: Target, tally: Tally) -> None:
+    """Kill until so many are killed."""
+    campaign = None
     for number in itertools.count():
-        if tally.killed >= points or len(tally.faults) >= 10:
+        if tally.killed >= until or len(tally.faults) >= 10:
             break
         if campaign is None or campaign.done:
             campaign = Campaign(out / f"memory-{number}", random.Random(f"{seed}/{number}"), target, tally, campaign)
         campaign.point(("step", "byte", "step", "byte", "time")[number % 5])
-        if tally.killed % max(1, points // 10) == 0:
-            print(f"{tally.killed}/{points} kills, {len(tally.faults)} faults", file=sys.stderr, flush=True)
+        if tally.killed % max(1, until // 10) == 0:
+            print(f"{tally.killed}/{until} kills, {len(tally.faults)} faults", file=sys.stderr, flush=True)
     if campaign is not None:
         campaign.leave()
-    seconds = time.perf_counter() - began
+
+
+def _summary(points: int, tally: Tally, seconds: float) -> dict[str, Any]:
     names = ("lost", "duplicated", "stale_index", "wrong", "reader_refused")
     return {
         "points": points,
@@ -175,7 +210,7 @@ class Campaign:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _plan(self, mode: str) -> list[Operation]:
-        kinds = self._turns.setdefault(mode, itertools.cycle((*CHANGES, *UPKEEP)))
+        kinds = self._turns.setdefault(mode, itertools.cycle(self.target.operations or (*CHANGES, *UPKEEP)))
         model, operations = self._model, []
         for operation in self._retry:
             model = model.after(operation)

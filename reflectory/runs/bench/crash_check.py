@@ -16,10 +16,13 @@ import numpy as np
 from reflectory.errors import MemoryFault
 from reflectory.memory import JournalMemory, open_memory
 from reflectory.records import Query
+from reflectory.runs.bench.crash_model import SPACE, store_of
 from reflectory.runs.bench.crash_process import spawn
 
 #: Newest vectors that are compared with freshly made ones, and texts that are searched for.
 VECTORS, SEARCHES = 12, 4
+#: Items of the store that a search is to find.
+NEAREST = 5
 
 
 def observe(opener: Callable[[Path], JournalMemory], folder: Path, how: Mapping[str, bool]) -> dict[str, Any]:
@@ -31,8 +34,8 @@ def observe(opener: Callable[[Path], JournalMemory], folder: Path, how: Mapping[
         how: `read_only`: open it read-only first; `close`: close it, else the process ends as it stands.
 
     Returns:
-        records, learned, snapshots (as in the plain model), bodies, active and served (ids), vectors_ok, top_ok; `refused` when
-        read-only opening was; `error` alone when it could not be read.
+        records, learned, snapshots (as in the plain model), bodies, active and served (ids), vectors_ok, top_ok, items_ok (what the
+        store serves, through an index where there is one); `refused` when read-only opening was; `error` alone when it could not be read.
     """
 
     def look(fd: int) -> None:
@@ -48,7 +51,7 @@ def observe(opener: Callable[[Path], JournalMemory], folder: Path, how: Mapping[
         if how["read_only"] and not refused and first != found:
             found["error"] = "a read-only opening and a writing one differ"
         found["refused"] = refused
-        found |= _vectors(memory, folder)
+        found |= _vectors(memory, folder) | {"items_ok": _items(memory)}
         os.write(fd, json.dumps(found).encode() + b"\n")
         if how["close"]:
             memory.close()
@@ -78,7 +81,7 @@ def verdict(found: Mapping[str, Any], possible: Sequence[Mapping[str, Any]]) -> 
         wrong["lost"] = len(lost)
         wrong["wrong"] = not lost
     wrong["duplicated"] = len(found["bodies"]) - len(set(found["bodies"]))
-    wrong["stale_index"] = len({*found["active"]} ^ {*found["served"]}) + (not found["top_ok"])
+    wrong["stale_index"] = len({*found["active"]} ^ {*found["served"]}) + (not found["top_ok"]) + (not found["items_ok"])
     wrong["wrong"] += not found["vectors_ok"]
     return +wrong
 
@@ -126,3 +129,23 @@ def _vectors(memory: JournalMemory, folder: Path) -> dict[str, bool]:
     asked = memory.embedder.embed(["a mug", *(hit.record.body for hit in hits)])
     scored = all(abs(hit.parts["cosine"] - float(vector @ asked[0])) < 1e-5 for hit, vector in zip(hits, asked[1:], strict=True))
     return {"vectors_ok": stored and scored}
+
+
+def _items(memory: JournalMemory) -> bool:
+    """Whether the store serves the active items and no others, and those nearest to a query first: compared with freshly made vectors."""
+    store = store_of(memory)
+    texts = [record.body for record in memory.records(SPACE) if record.origin.source == "store" and record.status == "active"]
+    if sorted(item.value["text"] for item in store.search(SPACE, limit=len(texts) + 1)) != sorted(texts):
+        return False
+    if not texts:
+        return True
+    queries = [*texts[-SEARCHES:], "a mug"]
+    cosines = memory.embedder.embed(queries) @ memory.embedder.embed(texts).T
+    for query, row in zip(queries, cosines, strict=True):
+        found = store.search(SPACE, query=query, limit=NEAREST)
+        scores = np.array([item.score for item in found])
+        own = row[[texts.index(item.value["text"]) for item in found]]
+        best = np.sort(row)[::-1][:NEAREST]
+        if scores.shape != best.shape or not np.allclose(scores, best, atol=1e-5) or not np.allclose(scores, own, atol=1e-5):
+            return False
+    return True

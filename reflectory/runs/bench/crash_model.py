@@ -8,20 +8,25 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from reflectory.memory import JournalMemory
+from langgraph.store.base import PutOp
+
+from reflectory.memory import JournalMemory, MemoryStore
 from reflectory.memory.store import Mark
+from reflectory.memory.store_items import item_id
 from reflectory.records import Origin, Record
 
 #: (name, number, id of the record it is about, text): all that is needed to perform it and to say what it should do.
 Operation = tuple[str, int, str, str]
 #: Operations that change what a memory holds, in the order in which they are gone through.
 CHANGES = (
-    "record batch merge revise cite quarantine promote revoke forget learn snapshot rollback undo together import".split()  # noqa: SIM905
+    "record put batch merge revise cite quarantine promote revoke forget learn snapshot rollback undo together import drop puts".split()  # noqa: SIM905
 )
 #: Operations that must change nothing.
 UPKEEP = ("rebuild", "close", "migrate")
+#: Where the items of the store are.
+SPACE = ("bench",)
 #: Operations that write one event, so that `undo` of the newest event takes them back.
-_SINGLE = frozenset({"record", "merge", "revise", "cite", "quarantine", "promote", "revoke", "forget", "learn", "rollback"})
+_SINGLE = frozenset({"record", "merge", "revise", "cite", "quarantine", "promote", "revoke", "forget", "learn", "rollback", "put", "drop"})
 _STATUS = {"quarantine": "quarantined", "promote": "active", "revoke": "revoked"}
 _WORDS = "apple bread cabinet drawer fridge lamp mug plate shelf sink soap stove table towel vase window".split()  # noqa: SIM905
 
@@ -35,12 +40,14 @@ class Model:
         learned: By name.
         names: Named copies of the two above.
         before: The two above before the newest event; None when undoing it is not foreseen here.
+        keys: Keys of the store's items by id of their record, those that are gone included.
     """
 
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     learned: dict[str, Any] = field(default_factory=dict)
     names: dict[str, Any] = field(default_factory=dict)
     before: Any = None
+    keys: dict[str, str] = field(default_factory=dict)
 
     def after(self, operation: Operation) -> Model:
         """A copy with an operation done."""
@@ -54,9 +61,11 @@ class Model:
         kept = copy.deepcopy((self.records, self.learned))
         if name in ("record", "batch", "import"):
             for part in range(1 if name == "record" else 3):
-                source = ["import:bench", f"world:e{number}"] if name == "import" else [f"world:e{number}"]
+                source = ["import:bench", f"world:bench/world:e{number}"] if name == "import" else [f"world:e{number}"]
                 new = {"body": f"{text} {part}", "status": "active", "shown": 0, "cited": 0, "sources": sorted(source)}
                 self.records.setdefault(f"{record_id}-{part}", new)
+        elif name in ("put", "puts"):
+            self._put([record_id] if name == "put" else [f"{record_id}-{part}" for part in range(3)], text)
         elif name in ("merge", "revise"):
             entry = self.records[record_id]
             entry["sources"] = sorted({*entry["sources"], f"world:e{number}"})
@@ -71,11 +80,17 @@ class Model:
         if name not in UPKEEP and not repeated:
             self.before = kept if name in _SINGLE else None
 
+    def _put(self, keys: list[str], text: str) -> None:
+        for key in keys:
+            new = {"body": f"{text} {key}", "status": "active", "shown": 0, "cited": 0, "sources": ["import:store"]}
+            self.keys[item_id(SPACE, key)] = key
+            self.records.setdefault(item_id(SPACE, key), new)["body"] = new["body"]
+
     def _touch(self, name: str, number: int, record_id: str, text: str) -> None:
         if name == "learn":
             self.learned["weights"] = [number, text]
-        elif name == "forget":
-            del self.records[record_id]
+        elif name in ("forget", "drop"):
+            del self.records[record_id if name == "forget" else item_id(SPACE, record_id)]
         elif name in _STATUS:
             self.records[record_id]["status"] = _STATUS[name]
         elif name == "cite":
@@ -94,6 +109,12 @@ class Model:
         """An operation of a kind, with arguments that make sense here; a `record` where none do."""
         text = f"{' '.join(rng.choices(_WORDS, k=rng.randint(2, 12)))} {number}"
         ids = sorted(self.records)
+        items = [self.keys[record_id] for record_id in ids if record_id in self.keys]
+        if name in ("merge", "revise"):  # items are changed through the store alone
+            ids = [record_id for record_id in ids if record_id not in self.keys]
+        if name in ("put", "puts", "drop"):
+            known = items and (name == "drop" or (name == "put" and rng.random() < 0.5))
+            return "put" if name == "drop" and not items else name, number, rng.choice(items) if known else f"k{number}", text
         if name == "rollback" and self.names:
             return name, number, "", rng.choice(sorted(self.names))
         if name == "snapshot":
@@ -115,6 +136,8 @@ def perform(memory: JournalMemory, operation: Operation) -> None:
     name, number, record_id, text = operation
     if name in ("record", "batch"):
         memory.record([_record(f"{record_id}-{part}", f"{text} {part}", number) for part in range(1 if name == "record" else 3)])
+    elif name in ("put", "puts", "drop"):
+        _store(memory, name, record_id, text)
     elif name == "import":
         parts = [_record(f"{record_id}-{part}", f"{text} {part}", number) for part in range(3)]
         memory.import_jsonl([json.dumps(part.model_dump(mode="json")) for part in parts], source="bench")
@@ -134,6 +157,23 @@ def perform(memory: JournalMemory, operation: Operation) -> None:
             memory.cite([f"t{number}-0"], shown=[f"t{number}-0"])
     else:
         _history(memory, name, number, record_id, text)
+
+
+def store_of(memory: JournalMemory) -> MemoryStore:
+    """The store over a memory that the operations use."""
+    return MemoryStore(memory, index={"fields": ["text"]})
+
+
+def _store(memory: JournalMemory, name: str, key: str, text: str) -> None:
+    store = store_of(memory)
+    if name == "put":
+        store.put(SPACE, key, {"text": f"{text} {key}"})
+    elif name == "puts":
+        keys = [f"{key}-{part}" for part in range(3)]
+        store.batch([PutOp(SPACE, each, {"text": f"{text} {each}"}) for each in keys])
+        store.search(SPACE, query=text)  # an index takes in what it lacks when it is searched
+    else:
+        store.delete(SPACE, key)
 
 
 def _history(memory: JournalMemory, name: str, number: int, record_id: str, text: str) -> None:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 #: Results asked for, and shares of the items that the filters pass, in percent, with the field that has so many values.
 K = 10
 SHARES: Mapping[int, tuple[str, int]] = {2: ("fifty", 50), 20: ("five", 5)}
-#: Seconds that loading may take, and items loaded at a time.
-LIMIT, PART = 600.0, 1000
+#: Seconds that loading may take, and items loaded at a time; Chroma takes 5,461 at most.
+LIMIT, PART, CHROMA_PART = 600.0, 1000, 5000
 
 Timer = Callable[[Callable[[], object]], float]
 
@@ -106,20 +106,21 @@ class Arm(Protocol):
         ...
 
 
-def in_parts(size: int, store: Callable[[range], object]) -> None:
+def in_parts(size: int, store: Callable[[range], object], part: int = PART) -> None:
     """Load in parts.
 
     Args:
         size: How many.
         store: Stores a range of items.
+        part: Items at a time.
 
     Raises:
         TooLong: At the rate so far it would take more than `LIMIT` seconds.
     """
     began = time.perf_counter()
-    for start in range(0, size, PART):
-        store(range(start, min(start + PART, size)))
-        done = min(start + PART, size)
+    for start in range(0, size, part):
+        done = min(start + part, size)
+        store(range(start, done))
         spent = time.perf_counter() - began
         if spent > 20.0 and spent / done * size > LIMIT:
             msg = f"loading {size} items would take about {spent / done * size:.0f} s, more than {LIMIT:.0f} s"
@@ -207,7 +208,7 @@ class Chroma:
 
     def load(self) -> None:
         """See `Arm`."""
-        in_parts(self._items.size, lambda part: self._write(self._collection.add, [(item, item) for item in part]))
+        in_parts(self._items.size, lambda part: self._write(self._collection.add, [(item, item) for item in part]), CHROMA_PART)
 
     def put(self, item: int, vector: int | None = None) -> None:
         """See `Arm`."""
