@@ -24,10 +24,11 @@ def test_a_checkpoint_is_small_has_a_card_and_no_code(name):
     assert {file.suffix for file in folder.iterdir()} == {".json", ".safetensors"}
 
 
-async def test_asked_for_anything_else_it_says_what_would_work():
-    request = Request(messages=(Message(role="user", content="Write a poem about the sea."),))
+@pytest.mark.parametrize(("name", "asked"), [("embedded", "Write a poem about the sea."), ("embedded:raw", "task pick mug desk ; act")])
+async def test_asked_for_anything_else_it_says_what_would_work(name, asked):
+    request = Request(messages=(Message(role="user", content=asked),))
     with pytest.raises(UnsupportedTask, match="household"):
-        await resolve_model("embedded").generate(request)
+        await resolve_model(name).generate(request)
 
 
 def _eval(tmp_path, name, tasks, **settings):
@@ -52,7 +53,9 @@ def test_the_raw_one_reads_transcripts_alone_and_wins_more_than_chance(tmp_path)
     assert metrics.errors == 0
     assert metrics.success_by_trial[0] >= 0.25
     with pytest.raises(UnsupportedTask, match="Welcome"):
-        Runner(graph="act", model="embedded:raw", config={"out": str(tmp_path / "tracked")}).run(next(iter(household_tasks("generated:dev"))))
+        Runner(graph="act", model="embedded:raw", config={"out": str(tmp_path / "tracked")}).run(
+            next(iter(household_tasks("generated:dev")))
+        )
 
 
 def test_random_choices_win_next_to_nothing(tmp_path):

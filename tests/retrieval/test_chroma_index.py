@@ -158,7 +158,8 @@ def test_a_second_writer_is_refused_and_searches_exactly(filled):
             assert answers(second) == wanted
             fill(second, range(200, 280))
             assert answers(second) == answers(first)
-    assert exact(filled) == answers(opened(filled))
+    with opened(filled) as store:
+        assert answers(store) == exact(filled)
 
 
 def test_what_is_damaged_beneath_an_open_index_harms_nothing(filled):
@@ -208,8 +209,9 @@ def test_an_index_that_cannot_be_built_leaves_the_scan(filled, monkeypatch):
         with pytest.raises(MemoryFault, match="searched exactly from now on"):
             store.memory.rebuild()
         assert answers(store) == wanted
-        assert opened(filled).memory._replica.nearest.applied is None
-        assert answers(opened(filled)) == wanted
+        with opened(filled) as other:
+            assert other.memory._replica.nearest.applied is None
+            assert answers(other) == wanted
     with opened(filled) as store:
         assert answers(store) == wanted
         assert store.memory._replica.nearest.applied.rows == 200

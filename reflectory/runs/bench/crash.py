@@ -105,8 +105,8 @@ def bench_crash(out: Path, *, points: int, seed: int = 0, target: Target | None 
             and faster: a killed process takes none of the kernel's pages with it.
         points: Number of kills; four in ten at named steps, four at bytes of the files, two at random moments.
         seed: Seeds texts, operations and moments.
-        target: What is killed; None is a memory with its journal alone and, for `CHROMA` of the points where Chroma is installed, one
-            with a Chroma index.
+        target: What is killed; None is a memory with its journal alone and, for `CHROMA` of the points, one with a Chroma index, where
+            Chroma is installed and this process has not imported it yet.
         sizes: Of the other parts.
 
     Returns:
@@ -117,7 +117,8 @@ def bench_crash(out: Path, *, points: int, seed: int = 0, target: Target | None 
     """
     out.mkdir(parents=True, exist_ok=True)
     sizes = sizes or Sizes()
-    share = int(points * CHROMA) if target is None and find_spec("chromadb") is not None else 0
+    # Where Chroma was imported before, something may have been opened: its threads do not survive a fork, and what they held stays held.
+    share = int(points * CHROMA) if target is None and "chromadb" not in sys.modules and find_spec("chromadb") is not None else 0
     began, tally = time.perf_counter(), Tally()
     _kill(out, points - share, seed, target or Target(), tally)
     journal_alone = tally.killed

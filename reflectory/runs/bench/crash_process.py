@@ -10,8 +10,8 @@ import time
 import warnings
 from collections.abc import Callable
 
-#: Seconds of computing after which a process counts as hung and is killed.
-HUNG = 120
+#: Seconds of computing, and seconds in all, after which a process counts as hung and is killed.
+HUNG, WAITED = 120, 600
 
 
 def start(work: Callable[[int], None]) -> tuple[int, int]:
@@ -35,6 +35,8 @@ def start(work: Callable[[int], None]) -> tuple[int, int]:
         os.close(reader)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (HUNG, HUNG))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(WAITED)
         work(writer)
     except BaseException as error:
         with contextlib.suppress(OSError):
