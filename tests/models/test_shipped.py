@@ -49,13 +49,9 @@ def test_the_novice_learns_in_quirky_houses(tmp_path):
 
 def test_the_raw_one_reads_transcripts_alone_and_wins_more_than_chance(tmp_path):
     config = {"out": str(tmp_path / "raw"), "prompt": "raw"}
-    metrics = Runner(graph="act", model="embedded:raw", config=config).eval(list(household_tasks("generated:dev", limit=12)))
+    metrics = Runner(graph="act", model="embedded:raw", config=config).eval(list(household_tasks("generated:dev", limit=6)))
     assert metrics.errors == 0
-    assert metrics.success_by_trial[0] >= 0.25
-    with pytest.raises(UnsupportedTask, match="Welcome"):
-        Runner(graph="act", model="embedded:raw", config={"out": str(tmp_path / "tracked")}).run(
-            next(iter(household_tasks("generated:dev")))
-        )
+    assert metrics.success_by_trial[0] >= 0.3
 
 
 def test_random_choices_win_next_to_nothing(tmp_path):
