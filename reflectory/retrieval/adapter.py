@@ -141,7 +141,10 @@ class RMMAdapter:
         # Every memory pulls on the scores, s_k = q'.m'_k: one weighted sum of memories stands for all.
         together = (pull * self.config.scale / self.config.temperature) @ memories
         adapted = query + self.query_matrix @ query
-        return np.stack([np.outer(together + self.memory_matrix @ together, query), np.outer(adapted, together)])
+        gradient: Floats = np.stack([np.outer(together + self.memory_matrix @ together, query), np.outer(adapted, together)]).astype(
+            np.float64
+        )
+        return gradient
 
     def _step(self, gradient: Floats) -> None:
         self.updates += 1

@@ -116,7 +116,9 @@ class ChromaServer:
             self._client = self._collection = None
 
     def _read_applied(self) -> Applied:
-        data = {} if self._collection is None else self._collection.metadata or {}
+        if self._collection is None:
+            return Applied()
+        data = self._collection.metadata or {}
         if not data.get("rows") or self._collection.count() < data["rows"]:
             return Applied()
         return Applied(int(data["seq"]), str(data["digest"]), int(data["rows"]))
