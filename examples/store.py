@@ -7,6 +7,7 @@ from reflectory.memory import open_store
 
 
 def note(state: MessagesState, *, store: BaseStore):
+    """Search the notes, then take one."""
     said = state["messages"][-1].text
     found = store.search(("notes",), query=said, limit=1)
     store.put(("notes",), said, {"text": said})

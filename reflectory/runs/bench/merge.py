@@ -57,17 +57,21 @@ def bench_merge(
     }
     for name, merger in {"rules": RuleMerger(), **(mergers or {})}.items():
         methods[name] = synchronous(_merger(made, merger))
+    return {"pairs": len(made), "pool": pool, "seed": seed, "embedder": vectors.id, "methods": methods, "updates": _updates(made)}
+
+
+def _updates(made: Sequence[Pair]) -> dict[str, Any]:
+    """How the rules treat denials, and pairs that may both be true."""
     rules = RuleMerger()
     denied, stand = (
         [rules.judge(pair.new, [pair.old]).act == "update" for pair in made if pair.kind in kinds] for kinds in (("denied",), STAND)
     )
-    updates = {
+    return {
         "missed_denial": 1 - _share(denied),
         "missed_denial_ci": list(wilson(len(denied) - sum(denied), len(denied))),
         "false_update": _share(stand),
         "false_update_ci": list(wilson(sum(stand), len(stand))),
     }
-    return {"pairs": len(made), "pool": pool, "seed": seed, "embedder": vectors.id, "methods": methods, "updates": updates}
 
 
 def jaccard(a: str, b: str) -> float:

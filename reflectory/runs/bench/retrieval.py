@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from reflectory.protocols import Embedder
 from reflectory.retrieval.adapter import AdapterConfig
 from reflectory.retrieval.cached import CachedEmbedder
 from reflectory.retrieval.minilm import MiniLMEmbedder
-from reflectory.runs.bench.locomo import load_conversations
+from reflectory.runs.bench.locomo import LabelledConversation, load_conversations
 from reflectory.runs.bench.retrieval_arms import BASELINES, Prepared, adapter_recall, learned_recall, prepare, prequential
 from reflectory.runs.metrics import mean, paired_bootstrap
 
@@ -91,20 +91,29 @@ def bench_retrieval(
     if both:
         msg = f"{', '.join(both)} would be learned from and measured on. Leave it out of one of the two; `--folds` cross-validates."
         raise ConfigError(msg)
-    chosen = embedder or cached_minilm()
     report = say or _silent
-    report(f"embedding {sum(len(item.documents) for item in (*known, *asked))} turns (kept for the next time)")
-    learnt, tested = ([prepare(item, chosen) for item in part] for part in (known, asked))
+    ready = _embedded([*known, *asked], embedder, report)
+    learnt, tested = ready[: len(known)], ready[len(known) :]
     recalls, rollbacks = _arms(learnt, tested, noise, seeds, report)
     report("prequential")
+    return _result(tested, recalls, _streamed(tested, noise, seeds)) | _settings(recalls, rollbacks, noise, seeds)
+
+
+def _embedded(conversations: Sequence[LabelledConversation], embedder: Embedder | None, report: Say) -> list[Prepared]:
+    chosen = embedder or cached_minilm()
+    report(f"embedding {sum(len(item.documents) for item in conversations)} turns (kept for the next time)")
+    return [prepare(item, chosen) for item in conversations]
+
+
+def _streamed(tested: Sequence[Prepared], noise: float, seeds: int) -> list[float]:
+    """Cold start, per question, the mean over seeds."""
     streams = [prequential(tested, noise, seed) for seed in range(seeds)]
-    streamed = [mean(values) for values in zip(*streams, strict=True)]
-    return _result(tested, recalls, streamed) | {
-        "learned_by_seed": [mean(values) for values in recalls["by_seed"]],
-        "rollbacks": rollbacks,
-        "noise": noise,
-        "seeds": seeds,
-    }
+    return [mean(values) for values in zip(*streams, strict=True)]
+
+
+def _settings(recalls: Mapping[str, list[Any]], rollbacks: float, noise: float, seeds: int) -> dict[str, Any]:
+    by_seed = [mean(values) for values in recalls["by_seed"]]
+    return {"learned_by_seed": by_seed, "rollbacks": rollbacks, "noise": noise, "seeds": seeds}
 
 
 def cross_validate(
@@ -141,9 +150,8 @@ def cross_validate(
     if not 2 <= count <= len(conversations):
         msg = f"{count} folds of {len(conversations)} conversations: use 2 to {len(conversations)} folds."
         raise ConfigError(msg)
-    chosen, report = embedder or cached_minilm(), say or _silent
-    report(f"embedding {sum(len(item.documents) for item in conversations)} turns (kept for the next time)")
-    ready = [prepare(item, chosen) for item in conversations]
+    report = say or _silent
+    ready = _embedded(conversations, embedder, report)
     whole: dict[str, list[Any]] = {}
     rollbacks = 0.0
     for fold in range(count):
@@ -151,20 +159,22 @@ def cross_validate(
         rest = [item for place, item in enumerate(ready) if place % count != fold]
         recalls, rolled = _arms(rest, ready[fold::count], noise, seeds, _silent)
         rollbacks += rolled / count
-        for arm, values in recalls.items():
-            whole.setdefault(arm, [[] for _ in values] if arm == "by_seed" else [])
-            if arm == "by_seed":
-                for mine, theirs in zip(whole[arm], values, strict=True):
-                    mine.extend(theirs)
-            else:
-                whole[arm].extend(values)
+        _extend(whole, recalls)
     tested = [item for fold in range(count) for item in ready[fold::count]]
-    streams = [prequential(ready, noise, seed) for seed in range(seeds)]
-    result = _result(tested, whole, [mean(values) for values in zip(*streams, strict=True)], ready)
+    result = _result(tested, whole, _streamed(ready, noise, seeds), ready)
     gains = [(item["prior"], item["learned"]) for item in result["by_conversation"].values()]
     result["conversations_ci"] = list(paired_bootstrap([a for a, _ in gains], [b for _, b in gains], seed=0)[1:])
-    by_seed = [mean(values) for values in whole["by_seed"]]
-    return result | {"learned_by_seed": by_seed, "rollbacks": rollbacks, "noise": noise, "seeds": seeds, "folds": count}
+    return result | _settings(whole, rollbacks, noise, seeds) | {"folds": count}
+
+
+def _extend(whole: dict[str, list[Any]], recalls: Mapping[str, list[Any]]) -> None:
+    """Add a fold's recalls to those of the folds before."""
+    for arm, values in recalls.items():
+        if arm == "by_seed":
+            for mine, theirs in zip(whole.setdefault(arm, [[] for _ in values]), values, strict=True):
+                mine.extend(theirs)
+        else:
+            whole.setdefault(arm, []).extend(values)
 
 
 def _arms(learnt: Sequence[Prepared], tested: Sequence[Prepared], noise: float, seeds: int, say: Say) -> tuple[dict[str, list[Any]], float]:
