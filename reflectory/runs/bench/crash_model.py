@@ -109,7 +109,8 @@ class Model:
         """An operation of a kind, with arguments that make sense here; a `record` where none do."""
         text = f"{' '.join(rng.choices(_WORDS, k=rng.randint(2, 12)))} {number}"
         ids = sorted(self.records)
-        items = [self.keys[record_id] for record_id in ids if record_id in self.keys]
+        # The store refuses to write over what is quarantined, and begins anew over what is revoked: only active items are chosen.
+        items = [self.keys[record_id] for record_id in ids if record_id in self.keys and self.records[record_id]["status"] == "active"]
         if name in ("merge", "revise"):  # items are changed through the store alone
             ids = [record_id for record_id in ids if record_id not in self.keys]
         if name in ("put", "puts", "drop"):
