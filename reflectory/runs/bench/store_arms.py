@@ -140,17 +140,12 @@ class _Given:
         return self._items.embed(texts) if self.query is None else self.query[None]
 
 
-class Ours:
-    """This project's store, in a file."""
+class _StoreArm:
+    """What both arms behind LangGraph's `BaseStore` do; the store, the items and the vectors to give are the arm's."""
 
-    def __init__(self, folder: Path, items: Items) -> None:
-        self._path, self._items, self._given = folder / "memory.sqlite", items, _Given(items)
-        self._open()
-
-    def _open(self) -> None:
-        from reflectory.memory import open_store
-
-        self._store = open_store(self._path, embed=self._given, index={"fields": ["text"]})
+    _store: Any  # a BaseStore; ours has more to it
+    _items: Items
+    _given: _Given
 
     def load(self) -> None:
         """See `Arm`."""
@@ -170,6 +165,19 @@ class Ours:
         self._given.query = query
         found = self._store.search(("items",), query="query", filter=_condition(share), limit=K)
         return [int(item.key) for item in found]
+
+
+class Ours(_StoreArm):
+    """This project's store, in a file."""
+
+    def __init__(self, folder: Path, items: Items) -> None:
+        self._path, self._items, self._given = folder / "memory.sqlite", items, _Given(items)
+        self._open()
+
+    def _open(self) -> None:
+        from reflectory.memory import open_store
+
+        self._store = open_store(self._path, embed=self._given, index={"fields": ["text"]})
 
     def bytes_per_item(self) -> tuple[int, int]:
         """See `Arm`."""
@@ -248,7 +256,7 @@ class Chroma:
         call(ids=[str(item) for item, _ in rows], embeddings=vectors, documents=[each["text"] for each in values], metadatas=metadatas)
 
 
-class LangGraph:
+class LangGraph(_StoreArm):
     """LangGraph's in-memory store."""
 
     def __init__(self, folder: Path, items: Items) -> None:
@@ -257,24 +265,6 @@ class LangGraph:
         self._items, self._given = items, _Given(items)
         index = {"dims": Items.DIM, "embed": lambda texts: self._given.embed(texts).tolist(), "fields": ["text"]}
         self._store = InMemoryStore(index=index)  # type: ignore[arg-type]
-
-    def load(self) -> None:
-        """See `Arm`."""
-        from langgraph.store.base import PutOp
-
-        values = self._items.value
-        in_parts(self._items.size, lambda part: self._store.batch([PutOp(("items",), str(item), values(item, item)) for item in part]))
-
-    def put(self, item: int, vector: int | None = None) -> None:
-        """See `Arm`."""
-        self._given.query = None
-        self._store.put(("items",), str(item), self._items.value(item, item if vector is None else vector))
-        self._items.wrote(item, item if vector is None else vector)
-
-    def search(self, query: NDArray[np.float32], share: int | None) -> Sequence[int]:
-        """See `Arm`."""
-        self._given.query = query
-        return [int(item.key) for item in self._store.search(("items",), query="query", filter=_condition(share), limit=K)]
 
     def bytes_per_item(self) -> tuple[int, int]:
         """See `Arm`."""
