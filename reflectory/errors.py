@@ -87,6 +87,25 @@ class ToolError(ReflectoryError):
     code = "tool"
 
 
+class SandboxError(ReflectoryError):
+    """A sandbox cannot be made, or broke; what ran in it counts as never run."""
+
+    code = "sandbox"
+
+
+class SandboxMissing(SandboxError, MissingDependency):
+    """No sandbox of the wanted kind works here; code that needs one is refused."""
+
+    code = "sandbox_missing"
+    exit_status = 3
+
+
+class NetworkDenied(ReflectoryError):
+    """The network policy does not let this address be reached."""
+
+    code = "network_denied"
+
+
 class MemoryFault(ReflectoryError):
     """The memory journal or one of its indexes cannot do what was asked."""
 

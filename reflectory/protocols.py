@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from reflectory.execution import Artefact, EffectKind, Executed, Limits, SandboxReport, ToolResult
 from reflectory.records import Hit, Observation, Query, Record, Reply, Request, StepResult, Task
 
 
@@ -120,6 +121,87 @@ class Memory(Protocol):
 
     def audit(self, record_id: str) -> list[dict[str, Any]]:
         """Every event that touched a record, oldest first."""
+        ...
+
+
+@runtime_checkable
+class Box(Protocol):
+    """One live sandbox with a working folder, an interpreter and a shell that keep their state between calls. One call at a time."""
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", seconds: float | None = None) -> Executed:
+        """Run a program in the working folder; what it leaves running is ended with it."""
+        ...
+
+    async def python(self, code: str, *, seconds: float | None = None) -> Executed:
+        """Run code in the box's interpreter; names stay from call to call."""
+        ...
+
+    async def shell(self, command: str, *, seconds: float | None = None) -> Executed:
+        """Run a command in the box's shell; folder, variables and functions stay from call to call."""
+        ...
+
+    async def put(self, files: Mapping[str, bytes]) -> None:
+        """Write files into the working folder; names are relative, without `..`."""
+        ...
+
+    async def get(self, *patterns: str) -> list[Artefact]:
+        """Read files of the working folder; glob patterns, default all. Links are not followed."""
+        ...
+
+    async def close(self) -> None:
+        """End everything in it; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class Sandbox(Protocol):
+    """Where code that nobody vouches for runs."""
+
+    @property
+    def report(self) -> SandboxReport:
+        """What it keeps in."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What each of its boxes may use."""
+        ...
+
+    async def open(self) -> Box:
+        """A new box.
+
+        Raises:
+            SandboxError: It cannot be made.
+        """
+        ...
+
+
+@runtime_checkable
+class Tool(Protocol):
+    """What can be called. `call` answers errors as text, it never raises but for cancellation."""
+
+    @property
+    def name(self) -> str:
+        """A plain identifier."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What it does, for the model."""
+        ...
+
+    @property
+    def effect(self) -> EffectKind:
+        """What it can do to the world; approval rules go by it."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """JSON schema of its arguments (an object)."""
+        ...
+
+    async def call(self, arguments: Mapping[str, Any]) -> ToolResult:
+        """Call it."""
         ...
 
 

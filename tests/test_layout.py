@@ -96,7 +96,9 @@ def test_the_check_below_lets_the_harmless_pass():
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_runs_code_from_data(path):
-    assert unsafe(ast.parse(path.read_text(encoding="utf-8"))) == []
+    # The interpreter of the sandbox is there to run code; it runs inside, where nobody vouches for anything.
+    allowed = {"eval", "exec", "compile"} if path == PACKAGE / "sandbox" / "guest" / "interpreter.py" else set()
+    assert set(unsafe(ast.parse(path.read_text(encoding="utf-8")))) <= allowed
 
 
 def test_langgraph_json_names_functions_that_are_there():

@@ -1,0 +1,96 @@
+"""Finding, measuring and ending everything that descends from this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Collection
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def children(pid: int) -> list[int]:
+    """Direct children of a process, those adopted by a subreaper included."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
+                found += map(int, file.read().split())
+    return found
+
+
+def descendants(pid: int, *, without: Collection[int] = ()) -> list[int]:
+    """All processes below `pid`, parents before children; what is in `without` is left out with all below it."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        below = [child for child in children(waiting.pop()) if child not in without]
+        found += below
+        waiting += below
+    return found
+
+
+def measure(pids: Collection[int]) -> tuple[int, int]:
+    """(Resident bytes, threads) of some processes; shared pages count in each."""
+    resident = threads = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            fields = file.read().rpartition(b")")[2].split()
+            threads += int(fields[17])
+            resident += int(fields[21]) * PAGE
+    return resident, threads
+
+
+def end_below(pid: int, *, without: Collection[int] = (), seconds: float = 1.0) -> bool:
+    """Kill everything below a process and reap what became this process's child.
+
+    All are stopped before any is killed, so that nothing that breeds can outrun the killing.
+
+    Args:
+        pid: Whose descendants.
+        without: Left alone, with all below them.
+        seconds: How long to go on.
+
+    Returns:
+        Whether nothing is left.
+    """
+    deadline = time.monotonic() + seconds
+    stopped: set[int] = set()
+    while True:
+        alive = [child for child in descendants(pid, without=without) if not gone(child)]
+        if not alive:
+            reap(without)
+            return True
+        fresh = [child for child in alive if child not in stopped]
+        if fresh and time.monotonic() < deadline - seconds / 2:
+            for child in fresh:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(child, signal.SIGSTOP)
+            stopped.update(fresh)
+            continue
+        for child in alive:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGKILL)
+        reap(without)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is no more, or dead and not yet reaped."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
+
+
+def reap(without: Collection[int] = ()) -> None:
+    """Take the exit status of dead children, orphans adopted from others included."""
+    for pid in children(os.getpid()):
+        if pid not in without:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
