@@ -39,7 +39,7 @@ class Settings:
         python: The interpreter; None means the one that runs this.
     """
 
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     environment: Mapping[str, str] = field(default_factory=dict)
     read_only: tuple[Path, ...] = ()
     packages: bool = False
@@ -66,7 +66,7 @@ class Launch:
 
     Attributes:
         argv: Its command line; speaks frames on stdin and stdout.
-        spec: What the agent in it is told first: `work`, `environment`, `limits`, `paths`, `watch_files`, `confine`, and what the tier adds.
+        spec: What the agent in it is told first: `work`, `environment`, `limits`, `paths`, `watch_files`, `confine`, and more by tier.
         seccomp: Filter program the agent installs; empty for none.
         environment: Of the process itself.
         user: Numeric user it is started as; None for the own one.

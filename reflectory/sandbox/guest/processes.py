@@ -16,7 +16,7 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found += map(int, file.read().split())
     return found
 
@@ -36,7 +36,7 @@ def measure(pids: Collection[int]) -> tuple[int, int]:
     """(Resident bytes, threads) of some processes; shared pages count in each."""
     resident = threads = 0
     for pid in pids:
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
             threads += int(fields[17])
             resident += int(fields[21]) * PAGE
@@ -82,7 +82,7 @@ def end_below(pid: int, *, without: Collection[int] = (), seconds: float = 1.0) 
 def gone(pid: int) -> bool:
     """Whether a process is no more, or dead and not yet reaped."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
     except OSError:
         return True
