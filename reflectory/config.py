@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from reflectory.errors import ConfigError, did_you_mean
+from reflectory.execution import Limits
 from reflectory.records import Budget, Frozen, Scope
 
 #: Pieces a session is cut into when memories are extracted from it.
@@ -26,12 +27,12 @@ class SolverConfig(Frozen):
     Attributes:
         temperature: Of the first attempt; 0 is greedy.
         retry_temperature: Of every later attempt, so that a retry is not a repetition.
-        max_tokens: Upper limit of one answer.
+        max_tokens: Upper limit of one answer; None means what the view needs (a command takes 64, a program more).
     """
 
     temperature: float = Field(default=0.0, ge=0.0)
     retry_temperature: float = Field(default=0.5, ge=0.0)
-    max_tokens: int = Field(default=64, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
 
 
 class ReflectorConfig(Frozen):
@@ -54,6 +55,24 @@ class RecallConfig(Frozen):
     k: int = Field(default=64, ge=1)
     embedder: str = "hashing"
     ranker: Literal["auto", "hybrid", "learned"] = "auto"
+
+
+class SandboxConfig(Frozen):
+    """Where code that an agent writes runs.
+
+    Attributes:
+        tier: `auto` takes the strongest that works here; bubblewrap, landlock, container or none by name.
+        allow_unsafe: Whether code may run without isolation where nothing else works, or `none` is asked for; every run shows it.
+        limits: What one box may use.
+        network: Hosts a box may reach (`example.org`, `*.example.org:8443`); empty for no network at all.
+        packages: Whether the box's interpreter finds the packages installed here.
+    """
+
+    tier: Literal["auto", "bubblewrap", "landlock", "container", "none"] = "auto"
+    allow_unsafe: bool = False
+    limits: Limits = Limits()
+    network: tuple[str, ...] = ()
+    packages: bool = False
 
 
 class DialogueConfig(Frozen):
@@ -106,7 +125,8 @@ class RunConfig(Frozen):
         seed: Seeds every random choice of the agent; the world's own seed is the task's.
         namespace: Where in memory the run reads and writes; empty means the name of the task's environment.
         scope: Which memories an attempt may see: of the same task, the same world instance, all, or none.
-        prompt: Name of the view that shows the world to the model (registry kind `prompt`, or a dotted path).
+        prompt: Name of the view that shows the world to the model (registry kind `prompt`, or a dotted path); `auto` takes the one made
+            for the world, else `raw`.
         trials: Attempts per task.
         concurrency: Episodes in flight per process.
         workers: Processes.
@@ -114,6 +134,7 @@ class RunConfig(Frozen):
         reflector: Decoding of the reflector.
         recall: How memory is searched.
         dialogue: How a dialogue remembers.
+        sandbox: Where code that an agent writes runs.
         checkpoint: `sqlite` keeps a LangGraph checkpoint after every node, so that a killed run continues in the middle of an attempt.
         approvals: `ask` asks before every action; the Runner needs somebody to ask.
         out: The run directory; None means a new one below `runs/`.
@@ -123,7 +144,7 @@ class RunConfig(Frozen):
     seed: int = 0
     namespace: tuple[str, ...] = ()
     scope: Scope = "task"
-    prompt: str = "tracked"
+    prompt: str = "auto"
     trials: int = Field(default=1, ge=1)
     concurrency: int = Field(default=16, ge=1)
     workers: int = Field(default=1, ge=1)
@@ -131,6 +152,7 @@ class RunConfig(Frozen):
     reflector: ReflectorConfig = ReflectorConfig()
     recall: RecallConfig = RecallConfig()
     dialogue: DialogueConfig = DialogueConfig()
+    sandbox: SandboxConfig = SandboxConfig()
     checkpoint: Literal["none", "sqlite"] = "none"
     approvals: Literal["auto", "ask"] = "auto"
     out: str | None = None

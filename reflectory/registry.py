@@ -13,9 +13,12 @@ from reflectory.errors import UnknownName, did_you_mean
 BUILTIN: Mapping[str, Mapping[str, str]] = {
     "env": {
         "household": "reflectory.envs.household:HouseholdEnv",
+        "code": "reflectory.envs.code:CodeEnv",
+        "toolbox": "reflectory.envs.toolbox:ToolboxEnv",
     },
     "tasks": {
         "household": "reflectory.envs.household:household_tasks",
+        "code": "reflectory.envs.code:code_tasks",
     },
     "graph": {
         "act": "reflectory.graphs.act:act",
@@ -34,6 +37,14 @@ BUILTIN: Mapping[str, Mapping[str, str]] = {
         "tracked": "reflectory.agents.views.tracked:TrackedView",
         "tracked-places": "reflectory.agents.views.tracked:PlacesView",
         "raw": "reflectory.agents.views.raw:RawView",
+        "code": "reflectory.agents.views.code:CodeView",
+        "tools": "reflectory.agents.views.tools:ToolsView",
+    },
+    # Environment → the view made for it, which `prompt: auto` takes.
+    "view": {
+        "household": "reflectory.agents.views.tracked:TrackedView",
+        "code": "reflectory.agents.views.code:CodeView",
+        "toolbox": "reflectory.agents.views.tools:ToolsView",
     },
     "embedder": {
         "hashing": "reflectory.retrieval.hashing:HashingEmbedder",
@@ -51,7 +62,7 @@ def lookup(kind: str, name: str) -> Any:
     """Find what a name stands for.
 
     Args:
-        kind: env, tasks, graph, model, policy, prompt or embedder.
+        kind: env, tasks, graph, model, policy, prompt, view or embedder.
         name: A registered name, or a dotted path `package.module:attribute` (`package.module.attribute` works too).
 
     Returns:

@@ -9,6 +9,9 @@ from reflectory.agents.role import Context, Runtime, State, call_step, make_turn
 from reflectory.agents.view import Prompt, Situated, Turn, View
 from reflectory.records import Request
 
+#: What an answer takes where neither the settings nor the view say more: a command.
+ANSWER_TOKENS = 64
+
 
 class Solver:
     """Asks the model for the next action and leaves a draft Step that the `env` node completes.
@@ -59,7 +62,7 @@ class Solver:
         return Request(
             messages=prompt.messages,
             choices=prompt.choices,
-            max_tokens=decoding.max_tokens,
+            max_tokens=decoding.max_tokens or getattr(context.view, "answer_tokens", ANSWER_TOKENS),
             temperature=decoding.temperature if attempt == 1 else decoding.retry_temperature,
             seed=request_seed(context, attempt, n),
             work=prompt.work,

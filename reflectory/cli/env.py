@@ -38,20 +38,24 @@ def list_envs(json: Annotated[bool, typer.Option("--json", help="Print one line 
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="An environment's name, or a dotted path.")],
+    name: Annotated[
+        str, typer.Argument(help="An environment's name, one with a part of its task set such as code:repair, or a dotted path.")
+    ],
     tasks_of: Annotated[str | None, typer.Option("--set", help="Its task set; default: the one of the same name.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Where the tasks are.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many tasks.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Check that an oracle wins, doing nothing does not, seeds reproduce, snapshots come back. Exit status 1: it does not."""
-    from reflectory.cli.options import task_set
+    from reflectory.cli.options import split_set, task_set
     from reflectory.cli.output import emit
-    from reflectory.registry import lookup
+    from reflectory.config import RunConfig
+    from reflectory.runs.worlds import Worlds
     from reflectory.testing import check_env
 
     chosen = task_set(tasks_of or name, tasks, limit=limit, seed=0, goals="template")
-    problems = check_env(lookup("env", name), chosen)
+    factory = Worlds(RunConfig()).maker(split_set(name)[0])
+    problems = check_env(factory, chosen)
     text = "\n".join(problems) if problems else f"{name} keeps to all promises in {len(chosen)} tasks"
     emit({"env": name, "tasks": len(chosen), "problems": problems}, as_json=json, text=text)
     if problems:

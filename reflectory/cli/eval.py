@@ -11,12 +11,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def evaluate(
-    tasks_of: Annotated[str, typer.Argument(metavar="SET", help="A task set: household, or a dotted path.")] = "household",
+    tasks_of: Annotated[
+        str, typer.Argument(metavar="SET", help="A task set: household, code, one of its parts such as code:repair, or a dotted path.")
+    ] = "household",
     tasks: Annotated[str | None, typer.Option(help="Where the tasks are.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many tasks.")] = None,
     graph: Annotated[str, typer.Option(help="act, reflexion, or a dotted path.")] = "act",
     model: Annotated[list[str] | None, typer.Option(help="One model, or `role=model` several times.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="How the world is shown: tracked, raw, or a dotted path.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="How the world is shown: auto, tracked, raw, code, or a dotted path.")] = None,
     goals: Annotated[str, typer.Option(help="template, or a file of goals in people's words.")] = "template",
     trials: Annotated[int | None, typer.Option(min=1, help="Attempts per task.")] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Actions per attempt.")] = None,
@@ -42,7 +44,8 @@ def evaluate(
     runner = Runner(graph=graph, model=models(model or ["embedded"]), memory=memory, config=config)
     with progress() as watch:
         metrics = runner.eval(chosen, watch)
-    emit(metrics.model_dump(mode="json"), as_json=json, text=describe(metrics))
+    value = metrics.model_dump(mode="json", exclude={"sandbox"} if metrics.sandbox is None else None)
+    emit(value, as_json=json, text=describe(metrics))
     if metrics.errors == metrics.tasks * metrics.trials:
         raise typer.Exit(1)
 
@@ -51,6 +54,7 @@ def describe(metrics: object) -> str:
     """The metrics as a table and one line below it."""
     from reflectory.cli.output import table
     from reflectory.runs.metrics import Metrics, wilson
+    from reflectory.runs.worlds import kept_in
 
     assert isinstance(metrics, Metrics)
     rows = []
@@ -60,4 +64,4 @@ def describe(metrics: object) -> str:
         rows.append((trial + 1, *shares, f"{metrics.steps_by_trial[trial]:.2f}"))
     head = ("trial", "solved in it", "solved so far (95 %)", "steps")
     speed = f"{metrics.tasks} tasks, {metrics.steps_per_s:.0f} steps/s, {metrics.wall_s:.1f} s, {metrics.tokens} tokens"
-    return f"{table(rows, head)}\n{speed}, {metrics.errors} errors, in {metrics.run_dir}"
+    return f"{table(rows, head)}\n{speed}, {metrics.errors} errors{kept_in(metrics.sandbox)}, in {metrics.run_dir}"

@@ -9,7 +9,7 @@ from typing import Any
 from reflectory.config import RunConfig, load
 from reflectory.errors import ConfigError
 from reflectory.records import Task
-from reflectory.registry import lookup
+from reflectory.registry import lookup, names
 
 
 def settings(given: Sequence[str], **options: Any) -> RunConfig:
@@ -43,7 +43,7 @@ def task_set(name: str, source: str | None, *, limit: int | None, seed: int, goa
     """The tasks of a set.
 
     Args:
-        name: A registered set, or a dotted path.
+        name: A registered set, or a dotted path; `SET:SOURCE` is the set with a source, such as `code:repair` or `household:quirky:dev`.
         source: Where they come from; None lets the set choose.
         limit: At most so many.
         seed: Seeds the choice.
@@ -52,6 +52,11 @@ def task_set(name: str, source: str | None, *, limit: int | None, seed: int, goa
     Raises:
         ConfigError: The set needs a source, or takes no such option.
     """
+    name, part = split_set(name)
+    if part is not None and source is not None:
+        msg = f"{name}:{part} already says where the tasks are; leave --tasks {source} out."
+        raise ConfigError(msg)
+    source = source if part is None else part
     make = lookup("tasks", name)
     takes = inspect.signature(make).parameters
     options = {key: value for key, value in {"limit": limit, "seed": seed, "goals": goals}.items() if key in takes}
@@ -65,6 +70,12 @@ def task_set(name: str, source: str | None, *, limit: int | None, seed: int, goa
         msg = f"the task set {name!r} needs --tasks: where its tasks are."
         raise ConfigError(msg)
     return list(make(**({} if source is None else {"source": source}), **options))
+
+
+def split_set(name: str) -> tuple[str, str | None]:
+    """A registered set and the source behind its name: `code:repair` is ("code", "repair"); other names have None."""
+    head, colon, rest = name.partition(":")
+    return (head, rest) if colon and head in names("tasks") else (name, None)
 
 
 def models(given: Sequence[str]) -> str | dict[str, str]:

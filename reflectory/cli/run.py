@@ -18,7 +18,7 @@ def run(
     what: Annotated[
         str, typer.Argument(metavar="GOAL_OR_TASK", help="A task of the set (its key, its number, a part of its goal), or a goal.")
     ],
-    tasks_of: Annotated[str, typer.Option("--set", help="The task set: household, or a dotted path.")] = "household",
+    tasks_of: Annotated[str, typer.Option("--set", help="The task set: household, code, code:repair …, or a dotted path.")] = "household",
     tasks: Annotated[str | None, typer.Option(help="Where the set's tasks are.")] = None,
     env: Annotated[str | None, typer.Option(help="Take the words as a goal in this environment, not as a task of a set.")] = None,
     graph: Annotated[str, typer.Option(help="act, reflexion, or a dotted path.")] = "act",
@@ -61,6 +61,7 @@ def report(result: Run, *, as_json: bool) -> None:
         "wall_s": result.seconds,
         "error": result.error,
         "run_dir": result.path,
+        "sandbox": result.sandbox,
     }
     emit(value, as_json=as_json, text=f"{result}\n{result.error}" if result.error else str(result))
     raise typer.Exit(0 if result.solved else 1)

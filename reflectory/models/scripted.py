@@ -5,19 +5,17 @@ Token counts in their usage are words between white space; ids and log-probabili
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import random
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from reflectory.errors import ModelError, UnknownName, UnsupportedTask, did_you_mean
-from reflectory.models.quote import quote
+from reflectory.models.answers import extract, reply
+from reflectory.models.bound import Cheat, Oracle
 from reflectory.models.script import ScriptFile
 from reflectory.protocols import Model
-from reflectory.records import Message, Reply, Request, Usage
+from reflectory.records import Reply, Request
 from reflectory.registry import lookup
 
 #: What `noop` looks for, in this order: whole choices first, then first words.
@@ -36,6 +34,7 @@ def scripted(name: str) -> Model:
     first);
     * `search` asks the scripted policy of the world named in `request.work["world"]`;
     * `oracle` asks the environment for the next action of a proved plan, once `bind_env` has told it which;
+    * `cheat` plays one of the ways to cheat that the environment names, drawn with the seed of its first request;
     * `extractive` takes the one that shares most words with the last user message.
 
     Without choices `extractive` answers with the sentence of the prompt that shares most words with the last user message; as an
@@ -57,10 +56,12 @@ def scripted(name: str) -> Model:
         return Replay(Path(name))
     if name == "oracle":
         return Oracle()
+    if name == "cheat":
+        return Cheat()
     if name == "search":
         return Search()
     if name not in _CHOOSERS:
-        known = [*_CHOOSERS, "oracle", "search"]
+        known = [*_CHOOSERS, "cheat", "oracle", "search"]
         msg = f"there is no scripted model named {name!r}. {did_you_mean(name, known)} A path that ends in .yaml replays a file."
         raise UnknownName(msg)
     return Scripted(name, _CHOOSERS[name])
@@ -116,57 +117,6 @@ class Search:
         return reply(request, self._policies[world].choose(request.work, request.choices, seed=request.seed), self.name)
 
 
-class Oracle:
-    """Plays a proved plan of the environment; has to be bound to it first.
-
-    Args:
-        env: The environment; None until `bind_env`.
-    """
-
-    name = "scripted:oracle"
-    wants_env = True
-
-    def __init__(self, env: Any = None) -> None:
-        self._env = env
-
-    def bind_env(self, env: Any) -> Oracle:
-        """The model for one environment.
-
-        Args:
-            env: An environment with `oracle() -> str` (or a coroutine): the next action of a plan.
-
-        Returns:
-            A bound model; this one stays as it is.
-
-        Raises:
-            UnsupportedTask: The environment has no oracle.
-        """
-        if not callable(getattr(env, "oracle", None)):
-            msg = (
-                f"{type(env).__name__} has no oracle(): scripted:oracle plays only worlds that can prove a plan. Use scripted:search or "
-                f"scripted:random."
-            )
-            raise UnsupportedTask(msg)
-        return Oracle(env)
-
-    async def generate(self, request: Request) -> Reply:
-        """Choose the plan's next action.
-
-        Raises:
-            UnsupportedTask: The model is not bound to an environment.
-            ModelError: The plan's action is not on offer.
-        """
-        if request.role == "reader" and request.choices is not None:
-            return reply(request, extract(request), self.name)
-        if request.role != "solver":
-            return reply(request, "" if request.choices is None else request.choices[0], self.name)
-        if self._env is None:
-            msg = "scripted:oracle is not bound to an environment: call bind_env(env), or give the model to a Runner, which does."
-            raise UnsupportedTask(msg)
-        action = self._env.oracle() if not getattr(self._env, "blocking", True) else await asyncio.to_thread(self._env.oracle)
-        return reply(request, str(await action if inspect.isawaitable(action) else action), self.name)
-
-
 class Replay:
     """Replays the answers of a file.
 
@@ -206,59 +156,6 @@ class Replay:
             f"Add one under replies.{request.role} or replies.any."
         )
         raise ModelError(msg)
-
-
-def reply(request: Request, text: str, name: str) -> Reply:
-    """A scripted answer with its cost in words.
-
-    Args:
-        request: What was asked.
-        text: The answer.
-        name: The model's name, for the message.
-
-    Returns:
-        The reply.
-
-    Raises:
-        ModelError: The answer is not among the request's choices.
-    """
-    if request.choices is not None and text not in request.choices:
-        msg = f"{name} answers {text!r}, which is not on offer. {did_you_mean(text, request.choices)}"
-        raise ModelError(msg)
-    read = sum(len(message.content.split()) for message in request.messages)
-    usage = Usage(calls=1, prompt_tokens=read, output_tokens=len(text.split()))
-    return Reply(text=text, finish="stop" if request.choices is None else "choice", usage=usage)
-
-
-def extract(request: Request) -> str:
-    """What shares most words with the last user message: a choice, or without choices a sentence of the rest of the prompt.
-
-    A shared word counts with its length, so that "the" weighs less than "book".
-
-    Args:
-        request: The request. When the user message is the whole prompt, its last sentence is the question and the others are searched.
-
-    Returns:
-        The choice or sentence; the shortest, then the first of equals; "" for an empty prompt.
-    """
-    if request.role == "answerer" and request.choices is None:
-        return quote(request)
-    last = max((index for index, message in enumerate(request.messages) if message.role == "user"), default=len(request.messages) - 1)
-    query = request.messages[last].content if request.messages else ""
-    candidates: Sequence[str] = request.choices or _sentences([*request.messages[:last], *request.messages[last + 1 :]])
-    if not candidates and request.messages:
-        *candidates, query = _sentences([request.messages[last]]) or [""]
-    wanted = _words(query)
-    return min(candidates, key=lambda text: (-sum(map(len, _words(text) & wanted)), len(text)), default=query)
-
-
-def _sentences(messages: Sequence[Message]) -> list[str]:
-    parts = (part.strip() for message in messages for part in re.split(r"(?<=[.!?])\s+|\n+", message.content))
-    return [part for part in parts if part]
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.casefold()))
 
 
 def _random(request: Request) -> str:

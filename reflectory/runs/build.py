@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from reflectory.agents.view import View
 from reflectory.config import RunConfig
 from reflectory.errors import ConfigError, did_you_mean
 from reflectory.graphs.context import always
@@ -16,6 +15,7 @@ from reflectory.protocols import Memory, Model
 from reflectory.records import Task
 from reflectory.registry import lookup
 from reflectory.runs.session import EnvPool
+from reflectory.runs.worlds import Worlds
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -82,7 +82,7 @@ class Parts:
     Attributes:
         graph: A Wiring, or a compiled LangGraph graph of the user's.
         models: Role → model.
-        view: How the world is shown.
+        worlds: Makes the environments, and the views that show them.
         pool: The environments.
         config: The settings.
         tools: What can be called.
@@ -91,7 +91,7 @@ class Parts:
 
     graph: Wiring | Compiled
     models: Mapping[str, Model]
-    view: View
+    worlds: Worlds
     pool: EnvPool
     config: RunConfig
     tools: Sequence[Any] = ()
@@ -128,12 +128,13 @@ def build(setup: Setup) -> Parts:
         msg = "approvals: ask needs somebody to ask. Pass `approve=` to the Runner, or use the command line."
         raise ConfigError(msg)
     models, own = make_models(setup.model)
+    worlds = Worlds(setup.config, setup.tools)
     return Parts(
         graph=make_graph(setup.graph, setup.config),
         models=models,
         _own=own,
-        view=lookup("prompt", setup.config.prompt)(),
-        pool=EnvPool(lambda name: lookup("env", name)),
+        worlds=worlds,
+        pool=EnvPool(worlds.maker),
         config=setup.config,
         tools=setup.tools,
         approve=setup.approve or always,

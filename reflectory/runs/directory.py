@@ -19,6 +19,7 @@ from reflectory.runs.build import Setup
 from reflectory.runs.files import append_line, read_line_at, read_lines, replace_file
 from reflectory.runs.provenance import provenance
 from reflectory.runs.recorder import step_json
+from reflectory.runs.worlds import sandbox_of
 
 FORMAT = 1
 Result = dict[str, Any]
@@ -90,7 +91,15 @@ class RunDirectory:
         replace_file(path / "tasks.jsonl", "".join(task.model_dump_json() + "\n" for task in tasks))
         identified = digest([identity, memory_digest])[:12]
         head = {"format": FORMAT, "id": identified, "kind": kind, "status": "new", "created": _now(), "identity": identity}
-        rest: dict[str, Any] = {"portable": _portable(setup), "memory_before": memory_digest, "trials": [], "wall_s": 0.0}
+        kept_in = sandbox_of(setup.config, tasks)
+        sandbox = None if kept_in is None else kept_in.model_dump(mode="json", include={"tier", "level", "leaks"})
+        rest: dict[str, Any] = {
+            "portable": _portable(setup),
+            "memory_before": memory_digest,
+            "trials": [],
+            "wall_s": 0.0,
+            "sandbox": sandbox,
+        }
         directory = cls(path, {**head, **rest, **provenance()})
         directory.save()
         return directory
@@ -99,6 +108,12 @@ class RunDirectory:
     def id(self) -> str:
         """The run's id: a hash of all that decides its result."""
         return str(self.manifest["id"])
+
+    @property
+    def sandbox(self) -> str | None:
+        """Tier of the sandbox of the worlds that run code; None where none does."""
+        kept = self.manifest.get("sandbox")
+        return None if kept is None else str(kept["tier"])
 
     def config(self) -> RunConfig:
         """The settings it was begun with."""

@@ -131,7 +131,7 @@ def make_context(parts: Parts, job: Job, session: EnvSession, live: tuple[Budget
         run=job.identity,
         task=job.task,
         config=parts.config,
-        view=parts.view,
+        view=parts.worlds.view(job.task.env),
         env=session,
         models={role: Metered(_bound(model, session), meter) for role, model in parts.models.items()},
         recorder=recorder,

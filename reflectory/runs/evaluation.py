@@ -148,13 +148,14 @@ class Evaluation:
             close_memory(setup, memory)
 
     def _metrics(self, directory: RunDirectory) -> Metrics:
-        return summarize(
+        metrics = summarize(
             directory.results().values(),
             tasks=len(self._tasks),
             trials=self._setup.config.trials,
             wall_s=float(directory.manifest["wall_s"]),
             run_dir=str(directory.path),
         )
+        return metrics.model_copy(update={"sandbox": directory.sandbox})
 
 
 def _entry(directory: RunDirectory, trial: int) -> dict[str, Any]:

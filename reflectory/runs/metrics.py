@@ -26,6 +26,7 @@ class Metrics(Frozen):
         tokens: Prompt and output tokens of all model calls.
         errors: Trials that infrastructure ended.
         run_dir: The run directory.
+        sandbox: Tier of the sandbox that kept the agents' code in; "none" when nothing did, None when the worlds run no code.
     """
 
     tasks: int
@@ -39,6 +40,7 @@ class Metrics(Frozen):
     tokens: int
     errors: int
     run_dir: str
+    sandbox: str | None = None
 
 
 def summarize(results: Iterable[Mapping[str, Any]], *, tasks: int, trials: int, wall_s: float, run_dir: str) -> Metrics:

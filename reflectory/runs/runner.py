@@ -22,6 +22,7 @@ from reflectory.runs.evaluation import Evaluation, Watch
 from reflectory.runs.metrics import Metrics
 from reflectory.runs.talk import Talk
 from reflectory.runs.trial import LEDGER, result_line
+from reflectory.runs.worlds import kept_in, placed
 
 Answer = TypeVar("Answer")
 
@@ -38,6 +39,7 @@ class Run(Frozen):
         seconds: Wall time.
         error: What broke, for infra outcomes.
         path: The run directory.
+        sandbox: Tier of the sandbox that kept the agent's code in; "none" when nothing did, None when the world runs no code.
     """
 
     task: Task
@@ -48,6 +50,7 @@ class Run(Frozen):
     seconds: float = 0.0
     error: str | None = None
     path: str
+    sandbox: str | None = None
 
     @property
     def solved(self) -> bool:
@@ -62,7 +65,7 @@ class Run(Frozen):
     def __str__(self) -> str:
         tries = f"{len(self.attempts)} attempt{'s' if len(self.attempts) != 1 else ''}"
         cost = f"{self.steps} steps, {self.usage.tokens} tokens, {self.seconds:.2f} s"
-        return f"{self.outcome or 'unfinished'}: {self.task.goal} ({tries}, {cost}) in {self.path}"
+        return f"{self.outcome or 'unfinished'}: {self.task.goal} ({tries}, {cost}{kept_in(self.sandbox)}) in {self.path}"
 
 
 class Runner(Talk):
@@ -115,7 +118,7 @@ class Runner(Talk):
         Raises:
             ReflectoryError: Usage, or something missing. Spent budgets and broken worlds are outcomes.
         """
-        task = Task(goal=task) if isinstance(task, str) else task
+        task = placed(Task(goal=task) if isinstance(task, str) else task, self.setup.tools)
         path = Path(str(self.setup.config.out))
         with lock(path):
             memory, directory = self._open(task, path)
@@ -136,7 +139,7 @@ class Runner(Talk):
             RunError: The run directory holds a run with other settings.
             ReflectoryError: Something every trial would meet: a wrong name, a missing model.
         """
-        return await Evaluation(self.setup, list(tasks), watch).run()
+        return await Evaluation(self.setup, [placed(task, self.setup.tools) for task in tasks], watch).run()
 
     def _open(self, task: Task, path: Path) -> tuple[Memory | None, RunDirectory]:
         setup = self.setup
@@ -270,6 +273,7 @@ def _from_episode(task: Task, directory: RunDirectory, episode: Episode) -> Run:
         seconds=episode.seconds,
         error=episode.error,
         path=str(directory.path),
+        sandbox=directory.sandbox,
     )
 
 
@@ -285,6 +289,7 @@ def _from_result(task: Task, directory: RunDirectory, result: Mapping[str, Any])
         seconds=result["seconds"],
         error=result["error"],
         path=str(directory.path),
+        sandbox=directory.sandbox,
     )
 
 

@@ -1,4 +1,4 @@
-"""What every environment must keep to: an oracle wins, doing nothing does not, seeds reproduce, snapshots come back."""
+"""What every environment must keep to: an oracle wins, doing nothing and cheating do not, seeds reproduce, snapshots come back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Played(NamedTuple):
 
 
 def check_env(env_factory: Callable[[], Env], tasks: Sequence[Task], oracle: Oracle | None = None) -> list[str]:
-    """Play every task with an oracle, with nonsense, twice with one seed, and over a snapshot.
+    """Play every task with an oracle, with nonsense, with each cheat it names (`cheats()`), twice with one seed, and over a snapshot.
 
     Args:
         env_factory: Makes a new environment.
@@ -94,12 +94,23 @@ async def _check(factory: Callable[[], Env], task: Task, oracle: Oracle) -> list
         problems.append(f"nonsense actions earn {idle.reward:g} or end the world")
     if any(result.effect.changed for result in idle.results):
         problems.append("a nonsense action is reported to have changed something")
+    problems += await _cheats(call, task)
     if isinstance(call.env, Snapshots):
         problems += await _snapshots(call, other, task, (actions, solved))
     for caller in (call, other):
         await caller(caller.env.close)
         await caller.close()  # closing twice must be harmless
     return problems
+
+
+async def _cheats(call: Caller, task: Task) -> list[str]:
+    """Play every way to cheat that the environment names."""
+    if not callable(getattr(call.env, "cheats", None)):
+        return []
+    await call(call.env.reset, task, seed=task.seed)
+    ways: dict[str, Sequence[str]] = await call(call.env.cheats)  # type: ignore[attr-defined]
+    rewards = {name: (await _play(call, task, actions)).reward for name, actions in ways.items()}
+    return [f"the cheat {name!r} earns {reward:g}" for name, reward in rewards.items() if reward > 0]
 
 
 async def _snapshots(call: Caller, other: Caller, task: Task, solution: tuple[list[str], _Played]) -> list[str]:

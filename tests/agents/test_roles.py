@@ -18,7 +18,7 @@ from reflectory.runs.session import EnvPool
 
 async def episode(task, model, build=act, memory=None, **settings):
     config = load({"prompt": "toyworld:ToyView", **settings})
-    parts = Parts(build(config), {"solver": model}, toyworld.ToyView(), EnvPool(lambda name: lookup("env", name)), config)
+    parts = Parts(build(config), {"solver": model}, toyworld.OneView(toyworld.ToyView()), EnvPool(lambda name: lookup("env", name)), config)
     return await play(parts, Job(task=task, run="run", last_attempt=config.trials, memory=memory))
 
 
@@ -143,7 +143,7 @@ async def test_the_last_choice_is_offered_although_it_was_tried():
             pass
 
     config = load({"budget": {"steps": 3}})
-    parts = Parts(act(config), {"solver": First()}, toyworld.ToyView(), EnvPool(lambda name: OneWay), config)
+    parts = Parts(act(config), {"solver": First()}, toyworld.OneView(toyworld.ToyView()), EnvPool(lambda name: OneWay), config)
     played = await play(parts, Job(task=toyworld.tasks(1)[0], run="r"))
     assert [step.action for step in played.attempts[0].steps[1:]] == ["push"] * 3
 

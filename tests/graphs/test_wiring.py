@@ -26,7 +26,13 @@ TASKS = toyworld.tasks(6)
 
 async def episode(build, saver, task, trials=3):
     config = load({"prompt": "toyworld:ToyView", "trials": trials, "budget": {"steps": 5}})
-    parts = Parts(build(config), {"solver": toyworld.ToyModel()}, toyworld.ToyView(), EnvPool(lambda name: lookup("env", name)), config)
+    parts = Parts(
+        build(config),
+        {"solver": toyworld.ToyModel()},
+        toyworld.OneView(toyworld.ToyView()),
+        EnvPool(lambda name: lookup("env", name)),
+        config,
+    )
     memory = open_memory(None)
     played = await play(parts, Job(task=task, run="r", last_attempt=trials, memory=memory, saver=saver))
     return played, list(memory.export_jsonl())

@@ -81,7 +81,13 @@ async def run_node(node, budget):
     """One node of a user's in a LangGraph graph (the compiled form, where callbacks reach models)."""
     config = load({"budget": budget})
     wiring = Wiring("mine", "reset", {"reset": reset, "mine": node}, {"reset": "mine", "mine": END})
-    parts = Parts(wiring.compile(), {"solver": as_model(fake())}, toyworld.ToyView(), EnvPool(lambda name: lookup("env", name)), config)
+    parts = Parts(
+        wiring.compile(),
+        {"solver": as_model(fake())},
+        toyworld.OneView(toyworld.ToyView()),
+        EnvPool(lambda name: lookup("env", name)),
+        config,
+    )
     return await play(parts, Job(task=toyworld.tasks(1)[0], run="r"))
 
 

@@ -163,3 +163,13 @@ def plain() -> ToyModel:
 def toy_tasks(source: str = "6", *, limit: int | None = None, seed: int = 0) -> list[Task]:
     """A task set for the command line: `source` is the number of boxes."""
     return tasks(20 if limit is None else limit, boxes=int(source))
+
+
+class OneView:
+    """Worlds that are all shown the same way."""
+
+    def __init__(self, view):
+        self._view = view
+
+    def view(self, env):
+        return self._view
