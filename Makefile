@@ -12,8 +12,8 @@ SHELL := /bin/bash
 TORCH ?= torch==2.13.0
 PYTHON ?= python3
 VENV ?= .venv
-# Debian packages that some command needs; none at present.
-APT :=
+# Debian packages that some command needs: bubblewrap is the strongest sandbox for code that agents write.
+APT := bubblewrap
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -64,8 +64,8 @@ clean: ## Remove the virtual environment.
 apt:
 ifneq ($(strip $(APT)),)
 	@if dpkg -s $(APT) >/dev/null 2>&1; then exit 0; \
-	elif [ "$$(id -u)" = 0 ]; then echo "==> Debian packages: $(APT)"; apt-get update -qq && apt-get install -y -qq $(APT); \
-	else echo "Type this, then make again:  sudo apt-get install $(APT)"; exit 1; fi
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "==> Debian packages: $(APT)"; apt-get update -qq && apt-get install -y -qq $(APT); \
+	else echo "Not installed: $(APT). What needs them says so. On Debian and Ubuntu type:  sudo apt-get install $(APT)"; fi
 endif
 
 $(BIN)/python:

@@ -182,3 +182,20 @@ def merge(
 
     result = bench_merge(pairs, seed=seed, embedder=lookup("embedder", embedder)())
     emit(result, as_json=json, text=_text(result))
+
+
+@app.command()
+def sandbox(
+    runs: Annotated[int, typer.Option(min=1, help="Fresh starts that are timed.")] = 30,
+    user: Annotated[int | None, typer.Option(help="Number of the ordinary user that is tried beside root; default: 65534.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Attack every sandbox tier with probes, and time it beside a bare interpreter. Exit status 1: something got out."""
+    from reflectory.cli.output import emit
+    from reflectory.runs.bench.sandbox import bench_sandbox
+
+    result = bench_sandbox(runs=runs, seed=seed, user=user)
+    emit(result, as_json=json, text=_text(result))
+    inside = [tier for name, tier in result["tiers"].items() if name != "none"] + list((result["ordinary_user"] or {}).values())
+    raise typer.Exit(1 if any(tier["escaped"] for tier in inside) else 0)
