@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from reflectory.errors import ConfigError, did_you_mean
 from reflectory.execution import Limits
@@ -136,7 +136,8 @@ class RunConfig(Frozen):
         dialogue: How a dialogue remembers.
         sandbox: Where code that an agent writes runs.
         checkpoint: `sqlite` keeps a LangGraph checkpoint after every node, so that a killed run continues in the middle of an attempt.
-        approvals: `ask` asks before every action; the Runner needs somebody to ask.
+        approvals: `auto` allows everything; `ask` asks a person before every action; the path of a YAML file has rules (see
+            `reflectory.tools.approval.RuleFile`). The Runner needs somebody to ask.
         out: The run directory; None means a new one below `runs/`.
     """
 
@@ -154,8 +155,16 @@ class RunConfig(Frozen):
     dialogue: DialogueConfig = DialogueConfig()
     sandbox: SandboxConfig = SandboxConfig()
     checkpoint: Literal["none", "sqlite"] = "none"
-    approvals: Literal["auto", "ask"] = "auto"
+    approvals: str = "auto"
     out: str | None = None
+
+    @field_validator("approvals")
+    @classmethod
+    def _known_approvals(cls, value: str) -> str:
+        if value not in {"auto", "ask"} and not value.endswith((".yaml", ".yml")):
+            msg = f"there is no policy {value!r}. {did_you_mean(value, ['auto', 'ask'])} A path that ends in .yaml is a file of rules"
+            raise ValueError(msg)
+        return value
 
     def essence(self) -> dict[str, Any]:
         """The settings that decide the result, as JSON values: all but `INCIDENTAL`."""

@@ -127,7 +127,8 @@ class ToolResult(Frozen):
     Attributes:
         text: What the model reads.
         ok: False for an error of any kind.
-        error: "" or what kind: arguments, denied, raised, time, memory, output, form …
+        error: "" or what kind: arguments, denied, blocked, raised, form, sandbox, or why it was ended (time, memory, processes, disk,
+            files, output, box).
         origin: Who could have written the text.
         truncated: Whether `text` lacks something.
         sha256: Of the whole text, before it was cut.

@@ -128,6 +128,11 @@ class Memory(Protocol):
 class Box(Protocol):
     """One live sandbox with a working folder, an interpreter and a shell that keep their state between calls. One call at a time."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be called."""
+        ...
+
     async def run(self, argv: Sequence[str], *, stdin: bytes = b"", seconds: float | None = None) -> Executed:
         """Run a program in the working folder; what it leaves running is ended with it."""
         ...

@@ -199,3 +199,14 @@ def sandbox(
     emit(result, as_json=json, text=_text(result))
     inside = [tier for name, tier in result["tiers"].items() if name != "none"] + list((result["ordinary_user"] or {}).values())
     raise typer.Exit(1 if any(tier["escaped"] for tier in inside) else 0)
+
+
+@app.command()
+def tools(json: Json = False) -> None:
+    """Call hostile tools of many kinds: each must come back as text, in time, in bounded memory. Exit status 1: one did not."""
+    from reflectory.cli.output import emit
+    from reflectory.runs.bench.tools import bench_tools
+
+    result = bench_tools()
+    emit(result, as_json=json, text=_text(result))
+    raise typer.Exit(0 if result["answered"] == 1.0 else 1)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from reflectory.execution import SandboxReport
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -14,17 +18,28 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one line of 
     """Check this machine. Exit status 3: something the main job needs is missing."""
     from reflectory.cli.output import emit, table
     from reflectory.runs.provenance import provenance
+    from reflectory.sandbox.local import reports
 
-    checks = [_sqlite(), _embedded(), _accelerator(), _sentences()]
+    tiers = reports()
+    checks = [_sqlite(), _embedded(), _accelerator(), _sentences(), *(_sandbox(tier) for tier in tiers if tier.level != "none")]
     missing = [check for check in checks if check["needed"] and not check["ok"]]
-    rows = [("ok" if check["ok"] else "MISSING" if check["needed"] else "absent", check["name"], check["detail"]) for check in checks]
-    emit({**provenance(), "checks": checks, "ok": not missing}, as_json=json, text=table(rows, ("", "what", "detail")))
+    rows = []
+    for check in checks:
+        rows.append(("ok" if check["ok"] else "MISSING" if check["needed"] else "absent", check["name"], check["detail"]))
+        rows += [("", "", f"- {note}") for note in check["notes"]]
+    found = {**provenance(), "checks": checks, "sandbox": [tier.model_dump(mode="json") for tier in tiers], "ok": not missing}
+    emit(found, as_json=json, text=table(rows, ("", "what", "detail")))
     if missing:
         raise typer.Exit(3)
 
 
-def _check(name: str, ok: bool, detail: str, *, needed: bool) -> dict[str, Any]:
-    return {"name": name, "ok": ok, "detail": detail, "needed": needed}
+def _check(name: str, ok: bool, detail: str, *, needed: bool, notes: Sequence[str] = ()) -> dict[str, Any]:
+    return {"name": name, "ok": ok, "detail": detail, "needed": needed, "notes": list(notes)}
+
+
+def _sandbox(tier: SandboxReport) -> dict[str, Any]:
+    detail = f"a box was opened and ran a program; {len(tier.leaks)} things it does not contain follow" if tier.available else tier.why
+    return _check(f"sandbox {tier.tier}", tier.available, detail, needed=False, notes=tier.leaks if tier.available else ())
 
 
 def _sqlite() -> dict[str, Any]:

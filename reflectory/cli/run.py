@@ -35,13 +35,14 @@ def run(
     from reflectory.cli.options import models, settings, task_set
     from reflectory.records import Task
     from reflectory.runs.runner import Runner
+    from reflectory.tools.approval import console
 
     config = settings(set_ or [], budget__steps=max_steps, trials=trials, seed=seed, out=out)
     if env is not None:
         task = Task(goal=what, env=env, seed=config.seed)
     else:
         task = pick(what, task_set(tasks_of, tasks, limit=None, seed=config.seed, goals="template"))
-    approve = ask if config.approvals == "ask" else None
+    approve = console if config.approvals != "auto" else None
     runner = Runner(graph=graph, model=models(model or ["embedded"]), memory=memory, config=config, approve=approve)
     report(runner.run(task), as_json=json)
 
@@ -88,10 +89,3 @@ def pick(what: str, tasks: list[Task]) -> Task:
         raise ConfigError(msg)
     msg = f"no task of the set fits {what!r}. {did_you_mean(what, list(by_key)[:50])} For a goal of your own name its world: --env."
     raise ConfigError(msg)
-
-
-async def ask(action: str) -> bool:
-    """Ask on the terminal whether an action may be done."""
-    import asyncio
-
-    return await asyncio.to_thread(typer.confirm, f"do {action!r}?", err=True)

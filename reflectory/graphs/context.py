@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from reflectory.agents.role import Recorder, Session
 from reflectory.agents.view import View
 from reflectory.config import RunConfig
 from reflectory.errors import UnknownName, did_you_mean
+from reflectory.execution import EffectKind, ToolResult
 from reflectory.protocols import Memory, Model
 from reflectory.records import Budget, Task, Usage, Verdict
+from reflectory.tools.approval import Call, Decision, Human, Policy, call_approved
+from reflectory.tools.convert import as_tool
 
 Decoded = TypeVar("Decoded")
 
@@ -43,9 +46,13 @@ class Meter(Protocol):
         ...
 
 
-async def always(action: str) -> bool:
-    """Approve everything."""
-    return True
+@runtime_checkable
+class Calling(Protocol):
+    """A world whose actions are calls of tools: approval goes by the tool, not by the world."""
+
+    def called(self, action: str) -> tuple[str, EffectKind, Mapping[str, Any]] | None:
+        """(Tool, effect, arguments) of an action; None where it calls nothing."""
+        ...
 
 
 @dataclass
@@ -66,7 +73,7 @@ class RunContext:
         last_attempt: The attempt after which the episode ends, won or not.
         tools: What can be called.
         check: The task's own checker, (task, state) → won or a Verdict; None leaves the verdict to the environment.
-        approve: Asked before an action is done; False refuses it.
+        approve: Asked before an action is done, with its text; False refuses it. A `Policy` is asked for more than the text, see `decide`.
         rng: The episode's own random generator, for a user's nodes.
         effects: Key → result store behind `once`.
         lane: Name of the branch that acts.
@@ -85,7 +92,7 @@ class RunContext:
     last_attempt: int = 1
     tools: Sequence[Any] = ()
     check: Callable[[Task, Mapping[str, Any]], bool | Verdict | Awaitable[bool | Verdict]] | None = None
-    approve: Callable[[str], Awaitable[bool]] = always
+    approve: Callable[[str], Awaitable[bool]] = field(default_factory=Policy)
     rng: random.Random = field(default_factory=random.Random)
     effects: Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]] | None = None
     lane: str = "main"
@@ -110,6 +117,37 @@ class RunContext:
             LimitReached: The budget of reflections is spent.
         """
         self.budget.take_reflection()
+
+    async def decide(self, action: str) -> Decision:
+        """Whether an action may be done in this lane's world, and who says so. Asked before it is done."""
+        if not isinstance(self.approve, Policy):
+            return Decision(await self.approve(action), "whoever was asked decided")
+        world = getattr(self.env, "world", None)
+        if not isinstance(world, Calling):
+            return await self.approve.decide(Call(self.task.env or "world", "write", {"action": action}, action))
+        called = world.called(action)
+        return Decision(True, "it calls nothing") if called is None else await self.approve.decide(Call(*called))
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
+        """Call one of `tools`, when that is approved: for a user's nodes.
+
+        Args:
+            name: Name of the tool.
+            arguments: JSON values by name.
+
+        Returns:
+            Its answer; errors are answers too: `denied`, `arguments`, `raised` …
+
+        Raises:
+            UnknownName: There is no such tool.
+            ToolError: One of `tools` is no tool.
+        """
+        tools = self.memo("tools", self.tools) or self.memo("tools", self.tools, {tool.name: tool for tool in map(as_tool, self.tools)})
+        if not tools or name not in tools:
+            msg = f"there is no tool {name!r}. {did_you_mean(name, tools or ())} Pass it to the Runner as `tools=[…]`."
+            raise UnknownName(msg)
+        policy = self.approve if isinstance(self.approve, Policy) else Human(self.approve)
+        return await call_approved(tools[name], arguments, policy)
 
     async def once(self, key: str, act: Callable[[], Awaitable[Any]]) -> Any:
         """Do a side effect at most once per run and key, also after a kill and a resume.

@@ -114,8 +114,9 @@ async def env(state: State, runtime: Runtime[RunContext]) -> Update:
 
 
 async def _act(state: State, context: RunContext, action: str) -> StepResult:
-    if context.config.approvals == "ask" and not await context.approve(action):
-        shown = Observation(f"The action {action!r} was not approved.", choices=state["observation"]["choices"])
+    decision = await context.decide(action)
+    if not decision.allowed:
+        shown = Observation(f"The action {action!r} was not approved: {decision.by}.", choices=state["observation"]["choices"])
         return StepResult(observation=shown, effect=Effect(changed=False, detail="not approved"))
     return await context.env.step(len(state["env_ref"]["actions"]), action)
 

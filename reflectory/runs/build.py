@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from reflectory.config import RunConfig
 from reflectory.errors import ConfigError, did_you_mean
-from reflectory.graphs.context import always
 from reflectory.graphs.wiring import Wiring
 from reflectory.protocols import Memory, Model
 from reflectory.records import Task
 from reflectory.registry import lookup
 from reflectory.runs.session import EnvPool
 from reflectory.runs.worlds import Worlds
+from reflectory.tools.approval import Ask, Policy, open_policy
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -38,7 +38,7 @@ class Setup:
         memory: A folder, a Memory, "none", or None: one of its own where the graph writes memory.
         config: The settings.
         tools: What can be called.
-        approve: Who is asked when `config.approvals` is `ask`.
+        approve: Who is asked where `config.approvals` says so.
     """
 
     graph: Any
@@ -46,7 +46,7 @@ class Setup:
     memory: str | Path | Memory | None
     config: RunConfig
     tools: Sequence[Any] = ()
-    approve: Callable[[str], Awaitable[bool]] | None = None
+    approve: Ask | None = None
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, as JSON values; objects by their type's name."""
@@ -86,7 +86,7 @@ class Parts:
         pool: The environments.
         config: The settings.
         tools: What can be called.
-        approve: Asked before every action when the settings say so.
+        approve: Asked before every action and call.
     """
 
     graph: Wiring | Compiled
@@ -95,7 +95,7 @@ class Parts:
     pool: EnvPool
     config: RunConfig
     tools: Sequence[Any] = ()
-    approve: Callable[[str], Awaitable[bool]] = always
+    approve: Policy = field(default_factory=Policy)
     _own: Sequence[Model] = ()
     _checks: dict[str, Any] = field(default_factory=dict)
 
@@ -124,9 +124,7 @@ def build(setup: Setup) -> Parts:
         ConfigError: The parts do not fit together.
         ModelUnavailable: A model cannot run here.
     """
-    if setup.config.approvals == "ask" and setup.approve is None:
-        msg = "approvals: ask needs somebody to ask. Pass `approve=` to the Runner, or use the command line."
-        raise ConfigError(msg)
+    policy = open_policy(setup.config.approvals, setup.approve)
     models, own = make_models(setup.model)
     worlds = Worlds(setup.config, setup.tools)
     return Parts(
@@ -137,7 +135,7 @@ def build(setup: Setup) -> Parts:
         pool=EnvPool(worlds.maker),
         config=setup.config,
         tools=setup.tools,
-        approve=setup.approve or always,
+        approve=policy,
     )
 
 

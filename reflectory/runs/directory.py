@@ -91,7 +91,7 @@ class RunDirectory:
         replace_file(path / "tasks.jsonl", "".join(task.model_dump_json() + "\n" for task in tasks))
         identified = digest([identity, memory_digest])[:12]
         head = {"format": FORMAT, "id": identified, "kind": kind, "status": "new", "created": _now(), "identity": identity}
-        kept_in = sandbox_of(setup.config, tasks)
+        kept_in = sandbox_of(setup.config, tasks, setup.tools)
         sandbox = None if kept_in is None else kept_in.model_dump(mode="json", include={"tier", "level", "leaks"})
         rest: dict[str, Any] = {
             "portable": _portable(setup),

@@ -6,7 +6,7 @@ import asyncio
 import datetime
 import secrets
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from reflectory.runs.metrics import Metrics
 from reflectory.runs.talk import Talk
 from reflectory.runs.trial import LEDGER, result_line
 from reflectory.runs.worlds import kept_in, placed
+from reflectory.tools.approval import Ask
 
 Answer = TypeVar("Answer")
 
@@ -77,7 +78,7 @@ class Runner(Talk):
         memory: A folder, an object with the four methods, "none", or None: one of the run's own where the graph writes memory.
         tools: What can be called.
         config: A RunConfig, a mapping, or the path of a YAML file.
-        approve: Asked before every action when the settings say `approvals: ask`.
+        approve: Asked, with a text, what the settings leave to a person (`approvals: ask`, or a rule that says so).
 
     Raises:
         ConfigError: The settings do not fit.
@@ -91,7 +92,7 @@ class Runner(Talk):
         memory: str | Path | Memory | None = None,
         tools: Sequence[Any] = (),
         config: RunConfig | Mapping[str, Any] | str | Path | None = None,
-        approve: Callable[[str], Awaitable[bool]] | None = None,
+        approve: Ask | None = None,
     ) -> None:
         settings = load(config)
         if settings.out is None:

@@ -11,7 +11,7 @@ from typing import Any
 from reflectory.agents.view import View
 from reflectory.config import RunConfig
 from reflectory.execution import SandboxReport
-from reflectory.protocols import Env, Sandbox
+from reflectory.protocols import Env, Sandbox, Tool
 from reflectory.records import Task
 from reflectory.registry import lookup, names
 
@@ -33,14 +33,14 @@ def make_sandbox(config: RunConfig) -> Sandbox:
     return LocalSandbox(wanted.tier, settings=settings, allow_unsafe=wanted.allow_unsafe)
 
 
-def sandbox_of(config: RunConfig, tasks: Iterable[Task]) -> SandboxReport | None:
+def sandbox_of(config: RunConfig, tasks: Iterable[Task], tools: Sequence[Any] = ()) -> SandboxReport | None:
     """What keeps the code of these tasks in; None when none of their worlds runs code.
 
     Raises:
         SandboxMissing: A world needs a sandbox and none works here.
     """
     envs = sorted({task.env for task in tasks if task.env is not None})
-    if not any("sandbox" in _takes(lookup("env", name)) for name in envs):
+    if not any(_runs_code(name, lookup("env", name), tools) for name in envs):
         return None
     report = make_sandbox(config).report
     if report.level == "none":
@@ -73,6 +73,7 @@ class Worlds:
 
     def __init__(self, config: RunConfig, tools: Sequence[Any] = ()) -> None:
         self._config, self._tools = config, tools
+        self._as_tools: list[Tool] | None = None
         self._sandbox: Sandbox | None = None
         self._views: dict[str, View] = {}
 
@@ -87,11 +88,19 @@ class Worlds:
         takes = _takes(factory)
         given: dict[str, Any] = {}
         if "tools" in takes:
-            given["tools"] = self._tools
-        if "sandbox" in takes:
+            given["tools"] = self._made()
+        if _runs_code(name, factory, self._tools):
             self._sandbox = self._sandbox or make_sandbox(self._config)
             given["sandbox"] = self._sandbox
         return functools.partial(factory, **given)
+
+    def _made(self) -> list[Tool]:
+        """The tools, whatever they were given as, each made once."""
+        if self._as_tools is None:
+            from reflectory.tools import as_tool
+
+            self._as_tools = [as_tool(given) for given in self._tools]
+        return self._as_tools
 
     def view(self, env: str | None) -> View:
         """How a world is shown: as the settings say, else as is made for it, else its raw transcript."""
@@ -101,6 +110,11 @@ class Worlds:
             own = wanted == "auto" and key in names("view")
             self._views[key] = lookup("view", key)() if own else lookup("prompt", "raw" if wanted == "auto" else wanted)()
         return self._views[key]
+
+
+def _runs_code(name: str, factory: Any, tools: Sequence[Any]) -> bool:
+    """Whether a world runs code that an agent wrote: one that asks for a sandbox, but a toolbox only for tools that need one."""
+    return "sandbox" in _takes(factory) and (name != TOOLBOX or any(getattr(tool, "needs_sandbox", False) for tool in tools))
 
 
 def _takes(factory: Any) -> frozenset[str]:

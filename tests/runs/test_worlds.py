@@ -60,10 +60,14 @@ def no_tier_works(monkeypatch):
 
 
 def test_a_maker_gets_sandbox_and_tools_where_it_asks_for_them(asking):
-    tools = [object()]
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    tools = [add]
     worlds = Worlds(RunConfig(sandbox={"tier": "none", "allow_unsafe": True, "limits": {"seconds": 3}}), tools)
     first, second = worlds.maker(asking)(), worlds.maker(asking)()
-    assert first.tools == tools
+    assert [tool.name for tool in first.tools] == ["add"]
     assert first.sandbox.limits.seconds == 3
     assert first.sandbox is second.sandbox
     assert worlds.maker("household")() is not None
