@@ -1,0 +1,1 @@
+"""The hand-written exercises: functions with a reference, and chores in a folder of files."""
