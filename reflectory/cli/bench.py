@@ -187,18 +187,20 @@ def merge(
 @app.command()
 def sandbox(
     runs: Annotated[int, typer.Option(min=1, help="Fresh starts that are timed.")] = 30,
-    user: Annotated[int | None, typer.Option(help="Number of the ordinary user that is tried beside root; default: 65534.")] = None,
+    user: Annotated[int | None, typer.Option(help="Number of the ordinary user that is tried beside root; default: one that owns no process.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Attack every sandbox tier with probes, and time it beside a bare interpreter. Exit status 1: something got out."""
+    """Attack every sandbox tier with probes, and time it beside a bare interpreter. Exit status 1: something got out, or a control failed."""
     from reflectory.cli.output import emit
     from reflectory.runs.bench.sandbox import bench_sandbox
 
     result = bench_sandbox(runs=runs, seed=seed, user=user)
     emit(result, as_json=json, text=_text(result))
-    inside = [tier for name, tier in result["tiers"].items() if name != "none"] + list((result["ordinary_user"] or {}).values())
-    raise typer.Exit(1 if any(tier["escaped"] for tier in inside) else 0)
+    open_, inside = result["tiers"]["none"], [tier for name, tier in result["tiers"].items() if name != "none"]
+    inside += list((result["ordinary_user"] or {}).values())
+    broken = open_["escaped"] != open_["probes"]  # a probe that fails without a sandbox proves nothing
+    raise typer.Exit(1 if broken or any(tier["escaped"] for tier in inside) else 0)
 
 
 @app.command()
