@@ -6,14 +6,18 @@ import compileall
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from reflectory.execution import Limits, SandboxReport
+from reflectory.errors import SandboxError
+from reflectory.execution import Killed, Limits, SandboxReport
 
 GUEST = Path(__file__).parent / "guest"
+#: Where a box with a root of its own sees what belongs to the sandbox, and an egress proxy's socket.
+INSIDE = Path("/run/reflectory")
+PROXY = INSIDE / "proxy"
 #: What programs in a box find in their environment, beside what the settings add.
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -37,6 +41,7 @@ class Settings:
         proxy: Path of the Unix socket of an egress proxy; None for no network at all.
         user: Numeric user the box's processes run as, where this process may choose; None keeps the own one.
         python: The interpreter; None means the one that runs this.
+        image: Of a container; must be there already, and have `python3`.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -46,6 +51,7 @@ class Settings:
     proxy: Path | None = None
     user: int | None = None
     python: Path | None = None
+    image: str = "python:3.11-slim"
 
     @property
     def interpreter(self) -> Path:
@@ -59,6 +65,18 @@ class Settings:
             return ()
         return tuple(Path(part) for part in sys.path if Path(part).name in {"site-packages", "dist-packages"} and Path(part).is_dir())
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Files and folders beside the system's own that programs in the box may read: the interpreter's, packages, `read_only`."""
+        prefix = Path(sys.base_prefix) if self.python is None else self.interpreter.parent.parent
+        own = () if prefix in {Path("/usr"), Path("/")} else tuple(prefix / name for name in ("bin", "lib", "lib64"))
+        wanted = (
+            *(path for path in own if path.exists()),
+            *self.package_folders,
+            *(path.absolute() for path in self.read_only),
+        )
+        return tuple(dict.fromkeys(wanted))
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -71,7 +89,8 @@ class Launch:
         environment: Of the process itself.
         user: Numeric user it is started as; None for the own one.
         kill_at_once: Whether killing it ends everything in the box.
-        started: Called with its process id before anything runs in the box (to put it into a cgroup).
+        started: Called with its process id when the agent is up and nothing else runs in the box (to put all into a cgroup).
+        overrun: Called after each call: the limit that the kernel enforced since the last time, or "".
         cleanup: Called when it is gone.
     """
 
@@ -82,6 +101,7 @@ class Launch:
     user: int | None = None
     kill_at_once: bool = False
     started: Callable[[int], None] = lambda pid: None
+    overrun: Callable[[], Killed] = lambda: ""
     cleanup: Callable[[], None] = lambda: None
 
 
@@ -109,7 +129,14 @@ def base_spec(settings: Settings, work: str) -> dict[str, Any]:
     Args:
         settings: What the box is to be.
         work: Path of the working folder as the box sees it.
+
+    Raises:
+        SandboxError: What a program is to read does not exist.
     """
+    for path in settings.read_only:
+        if not path.exists():
+            msg = f"there is no {path}, which a box is to read"
+            raise SandboxError(msg)
     environment = {**ENVIRONMENT, "HOME": work, "TMPDIR": "/tmp", **settings.environment}
     environment["PATH"] = f"{settings.interpreter.parent}:{environment['PATH']}"
     if settings.packages:
@@ -132,8 +159,46 @@ def boot(settings: Settings, folder: str = str(GUEST.parent)) -> tuple[str, ...]
         folder: What holds the folder `guest`, as the box sees it.
     """
     _compiled()
-    code = f"import sys; sys.path.insert(0, {folder!r}); from guest.agent import main; main()"
-    return str(settings.interpreter), "-I", "-S", "-B", "-c", code
+    return str(settings.interpreter), "-I", "-S", "-B", "-c", agent_code(folder)
+
+
+def agent_code(folder: str) -> str:
+    """What an interpreter runs to become the agent."""
+    return f"import sys; sys.path.insert(0, {folder!r}); from guest.agent import main; main()"
+
+
+def check_user(settings: Settings) -> None:
+    """Make sure that this process may choose the user that the settings name.
+
+    Raises:
+        SandboxError: It may not.
+    """
+    if settings.user not in {None, os.geteuid()} and os.geteuid() != 0:
+        msg = f"only root can run a box as the user {settings.user}; leave `user` out"
+        raise SandboxError(msg)
+
+
+def check_reach(settings: Settings, user: int, paths: Iterable[Path]) -> None:
+    """Make sure that another user can read what the box needs.
+
+    Raises:
+        SandboxError: It cannot; the message names the folder that is in the way.
+    """
+    for path in (settings.interpreter, *paths):
+        if blocked := out_of_reach(path, user):
+            msg = f"the user {user} cannot read {path}: {blocked} is closed to it. Give another `python`, such as /usr/bin/python3."
+            raise SandboxError(msg)
+
+
+def out_of_reach(path: Path, user: int) -> Path | None:
+    """The first file or folder on the way to `path`, itself included, that a user (in the group of the same number) may not read."""
+    for part in (*reversed(path.parents), path):
+        facts = part.stat()
+        shift = 6 if facts.st_uid == user else 3 if facts.st_gid == user else 0
+        needed = 0o1 if part != path else 0o5 if part.is_dir() else 0o4
+        if (facts.st_mode >> shift) & needed != needed:
+            return part
+    return None
 
 
 @functools.cache

@@ -5,11 +5,14 @@ from __future__ import annotations
 from reflectory.errors import ConfigError, SandboxMissing, did_you_mean
 from reflectory.execution import Limits, SandboxReport
 from reflectory.sandbox.box import LiveBox
+from reflectory.sandbox.bubblewrap import Bubblewrap
+from reflectory.sandbox.container import Container
+from reflectory.sandbox.landlock import Landlock
 from reflectory.sandbox.launch import Settings, Tier
 from reflectory.sandbox.unsafe import Unsafe
 
 #: From strong to weak; the last is never chosen by itself.
-TIERS: dict[str, Tier] = {tier.name: tier for tier in (Unsafe(),)}
+TIERS: dict[str, Tier] = {tier.name: tier for tier in (Bubblewrap(), Landlock(), Container(), Unsafe())}
 
 
 class LocalSandbox:

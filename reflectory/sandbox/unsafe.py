@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import tempfile
 
 from reflectory.execution import SandboxReport
-from reflectory.sandbox.launch import Launch, Settings, base_spec, boot
+from reflectory.sandbox.launch import GUEST, Launch, Settings, base_spec, boot, check_reach, check_user
 
 
 class Unsafe:
@@ -31,11 +32,21 @@ class Unsafe:
         )
 
     def launch(self, settings: Settings) -> Launch:
-        """How to start a box: a working folder in the temporary folder, nothing else."""
+        """How to start a box: a working folder in the temporary folder, nothing else.
+
+        Raises:
+            SandboxError: The settings name a user that this process may not choose, or who cannot read the interpreter.
+        """
+        check_user(settings)
+        if settings.user is not None:
+            check_reach(settings, settings.user, (GUEST, *settings.folders))
         work = tempfile.mkdtemp(prefix="reflectory-box-")
+        if settings.user is not None:
+            os.chown(work, settings.user, settings.user)
         return Launch(
             argv=boot(settings),
-            spec={**base_spec(settings, work), "watch_files": True, "confine": "children"},
+            spec={**base_spec(settings, work), "watch_files": True, "remove": work, "confine": "children"},
+            user=settings.user,
             cleanup=functools.partial(remove, work),
         )
 

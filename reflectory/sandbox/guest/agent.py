@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
+import select
 import signal
-import socket
-import sys
-from typing import Any
+from collections.abc import Callable
 
-from . import confine, files, interpreter, shell
+from . import confine, files, kernel
 from .call import Call, HostGone
 from .frames import BrokenFrame, receive, send
+from .lasting import Interpreter, Lasting, Shell, pipe
 from .processes import end_below, reap
+from .watch import Watch
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
-#: What an interrupted interpreter or shell gets to come back, in seconds.
-GRACE = 0.5
-Answer = tuple[dict[str, Any], bytes]
-_libc = ctypes.CDLL(None, use_errno=True)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
+    Answer = tuple[dict[str, Any], bytes]
 
-class Lasting:
-    """A process that serves call after call: interpreter or shell.
-
-    Attributes:
-        pid: Its process.
-        ask: Where requests go.
-        reply: Where answers come from.
-        streams: Its stdout and stderr.
-    """
-
-    def __init__(self, pid: int, ask: int, reply: int, streams: tuple[int, int]) -> None:
-        self.pid, self.ask, self.reply, self.streams = pid, ask, reply, streams
-
-    def close(self) -> None:
-        """Let go of its descriptors."""
-        for fd in {self.ask, self.reply, *self.streams}:
-            os.close(fd)
+#: What an interrupted interpreter or shell gets to come back, and a dying one to be gone, in seconds.
+GRACE, DYING = 0.5, 0.3
+#: After these an interpreter or shell may go on; one that passed another limit is ended for good.
+INTERRUPTED = ("time", "output")
+#: Milliseconds between two looks while nobody asks for anything.
+IDLE = 50
 
 
 class Agent:
     """Serves one box.
 
     Args:
-        spec: What the host wants: `work`, `environment`, `limits`, `paths`, `watch_files`, `confine` and what `confine.confine` reads.
+        spec: What the host wants: `work`, `environment`, `limits`, `paths`, `watch_files`, `confine`, `remove` and what `confine` reads.
         seccomp: The filter program; empty for none.
         control: Descriptors from and to the host.
     """
@@ -53,24 +41,40 @@ class Agent:
     def __init__(self, spec: dict[str, Any], seccomp: bytes, control: tuple[int, int]) -> None:
         self._spec, self._seccomp, self._control = spec, seccomp, control
         self._lasting: dict[str, Lasting] = {}
-        self._pids: set[int] = set()
+        self._ended: dict[str, str] = {}
+        self._watch = Watch(spec)
+        #: Children that outlive a call.
+        self.keep: set[int] = set()
 
     def serve(self) -> None:
         """Answer requests until the host is gone, then end everything."""
-        do = {"run": self._run, "python": self._python, "shell": self._shell, "put": self._put, "get": self._get}
+        do = {"run": self._run, "python": self._text, "shell": self._text, "put": self._put, "get": self._get}
         try:
             while True:
+                self._idle()
                 request, payload = receive(self._control[0])
                 try:
                     answer = do[request["op"]](request, payload)
                 except (OSError, ValueError, KeyError) as error:
                     answer = {"failed": f"{type(error).__name__}: {error}"}, b""
                 send(self._control[1], *answer)
-                reap(self._pids)
+                reap(self.keep)
         except (BrokenFrame, HostGone, BrokenPipeError):
             pass
         finally:
             end_below(os.getpid(), seconds=2.0)
+        if "remove" in self._spec:  # the host does so too, unless it was killed
+            os.execvp("rm", ["rm", "-rf", "--", self._spec["remove"]])
+
+    def _idle(self) -> None:
+        """Wait for a request; what a call left running in the background is held to the limits meanwhile."""
+        poll = select.poll()
+        poll.register(self._control[0], select.POLLIN)
+        while not poll.poll(IDLE if self._lasting else None):
+            if broken := self._watch.look(self.keep):
+                for name in list(self._lasting):
+                    self._lose(name, DYING / 10)
+                    self._ended[name] = broken
 
     def _put(self, request: dict[str, Any], payload: bytes) -> Answer:
         files.put(self._spec["work"], [(str(path), int(size)) for path, size in request["files"]], payload)
@@ -82,13 +86,10 @@ class Agent:
 
     def _run(self, request: dict[str, Any], payload: bytes) -> Answer:
         """One program; everything it started ends with it."""
-        out, err = _pipe(), _pipe()
-        stdin = os.memfd_create("stdin")
-        os.write(stdin, payload)
-        os.lseek(stdin, 0, os.SEEK_SET)
+        out, err, stdin = pipe(), pipe(), os.pipe2(os.O_CLOEXEC)
 
         def become() -> None:
-            os.dup2(stdin, 0)
+            os.dup2(stdin[0], 0)
             argv = [os.fsencode(part) for part in request["argv"]]
             try:
                 os.execvpe(argv[0], argv, self._spec["environment"])
@@ -96,118 +97,99 @@ class Agent:
                 os.write(2, f"{request['argv'][0]}: {error.strerror}\n".encode("utf-8", "replace"))
                 os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
-        pid = self._start(become, (out[1], err[1]))
-        for fd in (out[1], err[1], stdin):
-            os.close(fd)
-        call = Call(self._spec, (out[0], err[0]), request["seconds"], self._control[0])
+        try:
+            pid = self._start(become, (out[1], err[1]))
+        finally:
+            for fd in (out[1], err[1], stdin[0]):
+                os.close(fd)
+        os.set_blocking(stdin[1], False)
         ended = os.pidfd_open(pid)
-        killed = call.wait(ended)
-        status = None
-        if not killed:
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        end_below(os.getpid(), without=self._pids)
-        call.drain()
-        for fd in (out[0], err[0], ended):
-            os.close(fd)
-        exit_code = None if status is None else status if status >= 0 else 128 - status
-        return call.answer({"exit_code": exit_code, "killed": killed or _from_signal(status)})
+        call = self._call((out[0], err[0]), request)
+        try:
+            call.feed(stdin[1], payload, close=True)
+            killed = call.wait(ended, {pid, *self.keep})
+            status = None if killed else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            end_below(os.getpid(), without=self.keep)
+            call.drain()
+        finally:
+            call.end()
+            for fd in (out[0], err[0], ended):
+                os.close(fd)
+        return call.answer({"exit_code": _as_shell(status), "killed": killed or _from_signal(status)})
 
-    def _python(self, request: dict[str, Any], payload: bytes) -> Answer:
-        """One cell of the interpreter, which is started when it is not there."""
-        lasting = self._lasting.get("python") or self._start_python()
-        call = Call(self._spec, lasting.streams, request["seconds"], self._control[0])
-        answer: dict[str, Any] = {}
+    def _text(self, request: dict[str, Any], payload: bytes) -> Answer:
+        """A cell for the interpreter or a command for the shell, which is started when it is not there."""
+        name = request["op"]
+        if name in self._ended:  # it passed a limit between two calls
+            call = self._call((-1, -1), request)
+            return call.answer({"exit_code": None, "killed": self._ended.pop(name), "lost": True})
+        one = self._lasting.get(name) or self._begin(name)
+        call = self._call(one.streams, request)
         killed = ""
         try:
-            send(lasting.ask, {"code": request["code"]})
-            killed = call.wait(lasting.reply)
+            if one.ahead:
+                raise BrokenFrame
+            call.feed(one.ask, one.request(request["text"]))
+            killed, data = call.collect(one.reply, one.complete, self.keep)
             if killed:
-                os.kill(lasting.pid, signal.SIGINT)
-                end_below(lasting.pid, seconds=GRACE / 2)
-                self._end_orphans()
-                call.extend(GRACE)
-                if call.wait(lasting.reply, lambda: ()):
-                    raise BrokenFrame
-            answer, _ = receive(lasting.reply, most=2**20)
+                data = self._interrupt(one, call, killed)
+            facts = one.facts(data)
             call.drain()
         except (BrokenFrame, BrokenPipeError, ConnectionError):
             call.drain()
-            status = self._lose("python")
-            exit_code = status if status is None or status >= 0 else 128 - status
-            return call.answer({"exit_code": exit_code, "killed": killed or _from_signal(status), "lost": True})
-        exit_code = answer.get("exit_code")
-        facts = {"value": str(answer.get("value", "")), "error": str(answer.get("error", "")), "killed": killed}
-        return call.answer({**facts, "exit_code": exit_code if isinstance(exit_code, int) and not killed else None})
+            status = self._lose(name, 0.0 if killed else DYING)
+            return call.answer({"exit_code": _as_shell(status), "killed": killed or _from_signal(status), "lost": True})
+        return call.answer({**facts, "exit_code": None if killed else facts["exit_code"], "killed": killed})
 
-    def _shell(self, request: dict[str, Any], payload: bytes) -> Answer:
-        """One command of the shell, which is started when it is not there."""
-        lasting = self._lasting.get("shell") or self._start_shell()
-        call = Call(self._spec, lasting.streams, request["seconds"], self._control[0])
-        killed = ""
-        status = ""
-        try:
-            _write_all(lasting.ask, os.fsencode(request["command"].replace("\0", "")) + b"\0")
-            killed = call.wait(lasting.reply)
-            if killed:
-                end_below(lasting.pid, seconds=GRACE / 2)
-                self._end_orphans()
-                call.extend(GRACE)
-                if call.wait(lasting.reply, lambda: ()):
-                    raise BrokenFrame
-            status = _status(lasting.reply)
-            call.drain()
-        except (BrokenFrame, BrokenPipeError):
-            call.drain()
-            ended = self._lose("shell")
-            exit_code = ended if ended is None or ended >= 0 else 128 - ended
-            return call.answer({"exit_code": exit_code, "killed": killed or _from_signal(ended), "lost": True})
-        return call.answer({"exit_code": int(status) if status.isdecimal() and not killed else None, "killed": killed})
+    def _interrupt(self, one: Lasting, call: Call, killed: str) -> bytes:
+        """End what a call started, and see whether the interpreter or shell comes back by itself.
 
-    def _start_python(self) -> Lasting:
-        ours, theirs = socket.socketpair()
-        out, err = _pipe(), _pipe()
+        Raises:
+            BrokenFrame: It does not.
+        """
+        if killed not in INTERRUPTED:
+            raise BrokenFrame
+        if isinstance(one, Interpreter):
+            os.kill(one.pid, signal.SIGINT)
+        end_below(one.pid, seconds=GRACE / 2)
+        end_below(os.getpid(), without=self.keep, seconds=GRACE / 2)
+        call.extend(GRACE)
+        broken, data = call.collect(one.reply, one.complete, self.keep, watched=False)
+        if broken:
+            raise BrokenFrame
+        return data
 
-        def become() -> None:
-            _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-            os.dup2(theirs.fileno(), 3)
-            os.closerange(4, 1024)
-            os.environ.clear()
-            os.environ.update(self._spec["environment"])
-            interpreter.serve(3, self._spec["paths"])
+    def _begin(self, name: str) -> Lasting:
+        begin = {"python": Interpreter.begin, "shell": Shell.begin}[name]
+        one = self._lasting[name] = begin(self._spec, self._start)
+        self.keep.add(one.pid)
+        return one
 
-        pid = self._start(become, (out[1], err[1]))
-        for fd in (out[1], err[1], theirs.detach()):
-            os.close(fd)
-        fd = ours.detach()
-        self._lasting["python"] = Lasting(pid, fd, fd, (out[0], err[0]))
-        self._pids.add(pid)
-        return self._lasting["python"]
+    def _lose(self, name: str, seconds: float) -> int | None:
+        """End an interpreter or shell with all below it; its exit status, or None when it did not end by itself in this time."""
+        one = self._lasting.pop(name)
+        status = one.status(seconds)
+        self.keep.discard(one.pid)
+        end_below(os.getpid(), without=self.keep)
+        one.close()
+        return status
 
-    def _start_shell(self) -> Lasting:
-        if shell.find_shell() is None:
-            msg = "there is no bash in this sandbox"
-            raise FileNotFoundError(msg)
-        ask, reply, out, err = os.pipe2(os.O_CLOEXEC), _pipe(), _pipe(), _pipe()
-        pid = self._start(lambda: shell.become(ask[0], reply[1], self._spec["environment"]), (out[1], err[1]))
-        for fd in (ask[0], reply[1], out[1], err[1]):
-            os.close(fd)
-        self._lasting["shell"] = Lasting(pid, ask[1], reply[0], (out[0], err[0]))
-        self._pids.add(pid)
-        return self._lasting["shell"]
+    def _call(self, streams: tuple[int, int], request: dict[str, Any]) -> Call:
+        return Call(self._spec["limits"], streams, request["seconds"], self._control[0], self._watch)
 
-    def _start(self, become: Any, streams: tuple[int, int]) -> int:
+    def _start(self, become: Callable[[], object], streams: tuple[int, int]) -> int:
         """Fork a confined child in a session of its own that runs `become`, which must not return."""
-        sys.stdout.flush()
         pid = os.fork()
         if pid:
             return pid
         try:
             os.setsid()
-            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
             null = os.open("/dev/null", os.O_RDONLY)
-            os.dup2(null, 0)
-            os.dup2(streams[0], 1)
-            os.dup2(streams[1], 2)
+            for target, fd in enumerate((null, *streams)):
+                os.dup2(fd, target)
             os.chdir(self._spec["work"])
             if self._spec["confine"] == "children":
                 confine.confine(self._spec, self._seccomp)
@@ -217,47 +199,10 @@ class Agent:
         finally:
             os._exit(126)
 
-    def _lose(self, name: str) -> int | None:
-        """End a lasting process that does not answer; its exit status, or None when it had to be killed."""
-        lasting = self._lasting.pop(name)
-        status = None
-        with contextlib.suppress(ChildProcessError):
-            pid, raw = os.waitpid(lasting.pid, os.WNOHANG)
-            status = os.waitstatus_to_exitcode(raw) if pid else None
-        self._pids.discard(lasting.pid)
-        end_below(os.getpid(), without=self._pids)
-        lasting.close()
-        return status
 
-    def _end_orphans(self) -> None:
-        end_below(os.getpid(), without=self._pids, seconds=GRACE / 2)
-
-
-def _pipe() -> tuple[int, int]:
-    """A pipe whose reading end does not block."""
-    read, write = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(read, False)
-    return read, write
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _status(fd: int) -> str:
-    """The exit status the shell wrote; its folder, which follows, is read and dropped."""
-    data = b""
-    while data.count(b"\0") < 2 and len(data) < 2**16:
-        try:
-            part = os.read(fd, 4096)
-        except BlockingIOError:
-            continue
-        if not part:
-            raise BrokenFrame
-        data += part
-    return data.split(b"\0")[0].decode("ascii", "replace")
+def _as_shell(status: int | None) -> int | None:
+    """A status as a shell counts it: 128 + n for signal n."""
+    return None if status is None else status if status >= 0 else 128 - status
 
 
 def _from_signal(status: int | None) -> str:
@@ -272,17 +217,27 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(2, 1)
     os.close(null)
-    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     try:
+        send(control[1], {"up": True})
         spec, seccomp = receive(control[0])
         confine.prepare(spec)
         if spec["confine"] == "self":
             confine.confine(spec, seccomp)
         os.chdir(spec["work"])
+        agent = Agent(spec, seccomp, control)
+        if spec.get("proxy"):
+            from . import relay
+
+            running = relay.start(spec["proxy"])
+            agent.keep.add(running.pid)
+            spec["environment"] = {**relay.environment(running.port), **spec["environment"]}
         facts = confine.facts()
     except BaseException as error:
-        send(control[1], {"failed": f"{type(error).__name__}: {error}"})
+        with contextlib.suppress(OSError):
+            send(control[1], {"failed": f"{type(error).__name__}: {error}"})
         return
     send(control[1], {"ready": True, **facts})
-    Agent(spec, seccomp, control).serve()
+    agent.serve()

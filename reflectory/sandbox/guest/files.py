@@ -7,8 +7,15 @@ import fnmatch
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: More entries than any limit.
+HIDDEN = 2**62
+#: Characters of all names that `get` sends; they travel in one header.
+MOST_NAMES = 2**19
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -58,7 +65,7 @@ def get(root: str, patterns: list[str], *, most_bytes: int, most_files: int) -> 
     """
     files: list[list[Any]] = []
     parts: list[bytes] = []
-    total = left_out = 0
+    total = left_out = names = 0
     for folder, relative, name in _walk(root):
         path = f"{relative}{name}"
         if patterns and not any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns):
@@ -72,7 +79,8 @@ def get(root: str, patterns: list[str], *, most_bytes: int, most_files: int) -> 
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
                 continue
             room = most_bytes - total
-            content = source.read(room + 1) if len(files) < most_files else None
+            names += len(path)
+            content = source.read(room + 1) if len(files) < most_files and names < MOST_NAMES else None
         if content is None or len(content) > room:
             left_out += 1
             continue
@@ -87,13 +95,18 @@ def usage(root: str) -> tuple[int, int]:
     total = entries = 0
     waiting = [root]
     while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as found:
-            for entry in found:
-                entries += 1
-                with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+        try:
+            found = list(os.scandir(waiting.pop()))
+        except PermissionError:  # a folder that hides what is in it counts as one that is too full
+            return total, HIDDEN
+        except OSError:
+            continue
+        for entry in found:
+            entries += 1
+            with contextlib.suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
     return total, entries
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import linecache
 import os
 import signal
 import sys
-import traceback
-import types
-from typing import Any, NoReturn
 
 from .frames import BrokenFrame, receive, send
+
+# `ast` and `traceback` are imported where they are needed: a box that runs programs alone comes up sooner without them.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from typing import Any, NoReturn
 
 #: Longest `repr` of a value that is sent back.
 MOST_VALUE = 16_384
@@ -29,7 +30,7 @@ def serve(fd: int, paths: list[str]) -> NoReturn:
         fd: A socket.
         paths: Put in front of `sys.path`.
     """
-    main = types.ModuleType("__main__")
+    main = type(sys)("__main__")
     main.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = main
     sys.path[:0] = ["", *paths]
@@ -61,6 +62,8 @@ def _flush() -> None:
 
 def _cell(code: str, names: dict[str, Any], name: str) -> dict[str, Any]:
     """Run one cell; the `repr` of a last expression is its value, as in a notebook."""
+    import linecache
+
     answer: dict[str, Any] = {"value": "", "error": "", "exit_code": 0}
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     try:
@@ -81,6 +84,8 @@ def _cell(code: str, names: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _run(code: str, names: dict[str, Any], name: str) -> str:
+    import ast
+
     tree = ast.parse(code, name)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, name, "exec"), names)
@@ -96,6 +101,8 @@ def _run(code: str, names: dict[str, Any], name: str) -> str:
 
 def _show(error: BaseException, name: str) -> None:
     """Print the traceback from the first frame of the cell on."""
+    import traceback
+
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next

@@ -43,6 +43,30 @@ def measure(pids: Collection[int]) -> tuple[int, int]:
     return resident, threads
 
 
+def resident(pids: Collection[int]) -> int:
+    """Bytes that processes hold in memory, a shared page divided by those who share it, and without files that are only read."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            try:
+                with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+                    lines = [line.split() for line in file]
+                total += sum(int(line[1]) * 1024 for line in lines if line[0] in (b"Pss_Anon:", b"Pss_Shmem:"))
+            except PermissionError:  # it hides itself: all that it has counts
+                total += measure([pid])[0]
+    return total
+
+
+def threads_of(user: int) -> int:
+    """Threads of all processes of a user."""
+    total = 0
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdecimal() and os.stat(f"/proc/{name}").st_uid == user:
+                total += len(os.listdir(f"/proc/{name}/task"))
+    return total
+
+
 def end_below(pid: int, *, without: Collection[int] = (), seconds: float = 1.0) -> bool:
     """Kill everything below a process and reap what became this process's child.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 #: Commands come NUL-ended on descriptor 8, "status NUL folder NUL" goes back on 9; neither is open in what a command starts.
 BASH = r"""

@@ -1,7 +1,6 @@
 """Attacks that read what lies outside; what counts is whether a random secret came out."""
 
 # Attacks name the system calls they make.
-# ruff: noqa: PTH102, PTH115, PTH123, PTH208, PTH211
 from __future__ import annotations
 
 import ctypes

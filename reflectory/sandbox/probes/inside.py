@@ -1,7 +1,7 @@
 """What attacks find inside the box: sent there as text in front of each, so it stands on the standard library alone."""
 
 # Attacks name the system calls they make; what they use is imported here.
-# ruff: noqa: F401, PTH110, PTH123
+# ruff: noqa: F401
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,6 @@
 """Attacks on the host by what it is told and handed: forged frames, odd names, files that change while they are read."""
 
 # Attacks name the system calls they make.
-# ruff: noqa: PTH101, PTH102, PTH104, PTH105, PTH108, PTH123, PTH211
 from __future__ import annotations
 
 import json

@@ -1,7 +1,6 @@
 """Attacks over the network and over sockets; what counts is what arrived at the host's listeners."""
 
 # Attacks name the system calls they make.
-# ruff: noqa: PTH123
 from __future__ import annotations
 
 import socket

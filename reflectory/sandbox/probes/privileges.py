@@ -1,7 +1,6 @@
 """Attacks on privileges and namespaces; every call is made so that it does nothing even where it works."""
 
 # Attacks name the system calls they make.
-# ruff: noqa: PTH116
 from __future__ import annotations
 
 import ctypes

@@ -1,7 +1,6 @@
 """Attacks on a process outside that counts its signals and holds secrets, and on the agent of the box itself."""
 
 # Attacks name the system calls they make.
-# ruff: noqa: PTH123
 from __future__ import annotations
 
 import ctypes

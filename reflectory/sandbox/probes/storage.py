@@ -1,7 +1,6 @@
 """Attacks on the limits of files and bytes. Each stops by itself, and `{"held": n}` says how much it got at once."""
 
 # Attacks name the system calls they make.
-# ruff: noqa: PTH102, PTH108, PTH123, PTH211
 from __future__ import annotations
 
 import os

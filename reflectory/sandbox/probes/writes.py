@@ -1,7 +1,6 @@
 """Attacks that change what lies outside; what counts is whether anything did change there."""
 
 # Attacks name the system calls they make.
-# ruff: noqa: PTH101, PTH102, PTH104, PTH105, PTH106, PTH108, PTH211
 from __future__ import annotations
 
 import os
