@@ -187,11 +187,11 @@ def merge(
 @app.command()
 def sandbox(
     runs: Annotated[int, typer.Option(min=1, help="Fresh starts that are timed.")] = 30,
-    user: Annotated[int | None, typer.Option(help="Number of the ordinary user that is tried beside root; default: one that owns no process.")] = None,
+    user: Annotated[int | None, typer.Option(help="Number of the ordinary user tried beside root; default: a free one.")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Attack every sandbox tier with probes, and time it beside a bare interpreter. Exit status 1: something got out, or a control failed."""
+    """Attack every sandbox tier and time it beside a bare interpreter. Exit status 1: something got out, or a control failed."""
     from reflectory.cli.output import emit
     from reflectory.runs.bench.sandbox import bench_sandbox
 
