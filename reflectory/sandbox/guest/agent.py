@@ -11,7 +11,7 @@ from collections.abc import Callable
 from . import confine, files, kernel
 from .call import Call, HostGone
 from .frames import BrokenFrame, receive, send
-from .lasting import Interpreter, Lasting, Shell, pipe
+from .lasting import Interpreter, Lasting, Shell, pipe, start
 from .processes import end_below, reap
 from .watch import Watch
 
@@ -97,11 +97,7 @@ class Agent:
                 os.write(2, f"{request['argv'][0]}: {error.strerror}\n".encode("utf-8", "replace"))
                 os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
-        try:
-            pid = self._start(become, (out[1], err[1]))
-        finally:
-            for fd in (out[1], err[1], stdin[0]):
-                os.close(fd)
+        pid = start(self._start, become, (out, err), theirs=[stdin[0]], ours=[stdin[1]])
         os.set_blocking(stdin[1], False)
         ended = os.pidfd_open(pid)
         call = self._call((out[0], err[0]), request)

@@ -13,8 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: How many processes more than the limit the kernel lets through, so that the look at them finds that the limit was passed and says so.
-MARGIN = 16
+#: How many processes more than the limit the kernel lets through: the agent, what holds it, a relay, and one above the limit, so that the
+#: look at them finds that the limit was passed and says so, instead of leaving a program to struggle.
+MARGIN = 4
 #: Files of /proc that tell of the whole machine.
 MASKED = (
     *("kcore", "keys", "key-users", "kallsyms", "kmsg", "kpagecount", "kpageflags", "kpagecgroup", "slabinfo", "timer_list", "vmallocinfo"),
