@@ -25,12 +25,14 @@ def make_sandbox(config: RunConfig) -> Sandbox:
 
     Raises:
         SandboxMissing: None of the wanted kind works here.
+        ConfigError: It cannot be held to the hosts that are named.
     """
-    from reflectory.sandbox import LocalSandbox, Settings
+    from reflectory.sandbox import LocalSandbox, NetworkPolicy, Settings
 
     wanted = config.sandbox
     settings = Settings(limits=wanted.limits, packages=wanted.packages)
-    return LocalSandbox(wanted.tier, settings=settings, allow_unsafe=wanted.allow_unsafe)
+    network = NetworkPolicy(allow=wanted.network) if wanted.network else None
+    return LocalSandbox(wanted.tier, settings=settings, network=network, allow_unsafe=wanted.allow_unsafe)
 
 
 def sandbox_of(config: RunConfig, tasks: Iterable[Task], tools: Sequence[Any] = ()) -> SandboxReport | None:
