@@ -129,14 +129,7 @@ def base_spec(settings: Settings, work: str) -> dict[str, Any]:
     Args:
         settings: What the box is to be.
         work: Path of the working folder as the box sees it.
-
-    Raises:
-        SandboxError: What a program is to read does not exist.
     """
-    for path in settings.read_only:
-        if not path.exists():
-            msg = f"there is no {path}, which a box is to read"
-            raise SandboxError(msg)
     environment = {**ENVIRONMENT, "HOME": work, "TMPDIR": "/tmp", **settings.environment}
     environment["PATH"] = f"{settings.interpreter.parent}:{environment['PATH']}"
     if settings.packages:
@@ -167,15 +160,19 @@ def agent_code(folder: str) -> str:
     return f"import sys; sys.path.insert(0, {folder!r}); from guest.agent import main; main()"
 
 
-def check_user(settings: Settings) -> None:
-    """Make sure that this process may choose the user that the settings name.
+def check(settings: Settings) -> None:
+    """Make sure that this process can do what the settings ask of every tier.
 
     Raises:
-        SandboxError: It may not.
+        SandboxError: It may not choose the user, or what a program is to read does not exist.
     """
     if settings.user not in {None, os.geteuid()} and os.geteuid() != 0:
         msg = f"only root can run a box as the user {settings.user}; leave `user` out"
         raise SandboxError(msg)
+    for path in settings.read_only:
+        if not path.exists():
+            msg = f"there is no {path}, which a box is to read"
+            raise SandboxError(msg)
 
 
 def check_reach(settings: Settings, user: int, paths: Iterable[Path]) -> None:

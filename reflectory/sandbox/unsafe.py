@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from reflectory.execution import SandboxReport
-from reflectory.sandbox.launch import GUEST, Launch, Settings, base_spec, boot, check_reach, check_user
+from reflectory.sandbox.launch import GUEST, Launch, Settings, base_spec, boot, check, check_reach
 
 
 class Unsafe:
@@ -37,7 +37,7 @@ class Unsafe:
         Raises:
             SandboxError: The settings name a user that this process may not choose, or who cannot read the interpreter.
         """
-        check_user(settings)
+        check(settings)
         if settings.user is not None:
             check_reach(settings, settings.user, (GUEST, *settings.folders))
         work = tempfile.mkdtemp(prefix="reflectory-box-")
