@@ -15,7 +15,7 @@ from pathlib import Path
 from reflectory.errors import SandboxError, SandboxMissing
 from reflectory.execution import SandboxReport
 from reflectory.sandbox import cgroups, seccomp
-from reflectory.sandbox.launch import GUEST, INSIDE, PROXY, Launch, Settings, base_spec, boot, check, check_reach
+from reflectory.sandbox.launch import GUEST, INSIDE, PROXY, SAME, Launch, Settings, base_spec, boot, check, check_reach
 from reflectory.sandbox.tried import tried
 
 #: Number of the user and group inside; `nobody` on most systems.
@@ -23,6 +23,8 @@ NOBODY = "65534"
 NAMESPACES = ("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--as-pid-1")
 #: The agent needs these two for a moment, to mount limited folders and to give everything up; programs start without any.
 RIGHTS = ("--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP")
+#: This package, which a box does not see.
+PACKAGE = GUEST.parents[1]
 #: Folders of the machine that a box covers with its own.
 COVERED = tuple(map(Path, ("/tmp", "/work")))
 REFUSED = tuple(map(Path, ("/proc", "/dev", "/sys", "/etc", "/run")))
@@ -63,14 +65,14 @@ class Bubblewrap:
             check_reach(settings, settings.user, (GUEST, *settings.folders))
         shown = [path for path in settings.folders if any(path.is_relative_to(folder) for folder in COVERED)]
         spec = {**base_spec(settings, "/work"), "private": True, "shown": [str(path) for path in shown], "count": "own"}
+        spec["held"] = "memory" in cgroups.controllers()
         if settings.proxy is not None:
             spec["proxy"] = str(PROXY)
         group = cgroups.Group(settings.limits)
-        held = "memory" in cgroups.controllers()
         return Launch(
             argv=(program, *_arguments(settings), "--", *boot(settings, str(INSIDE))),
             spec=spec,
-            seccomp=seccomp.program(seccomp.Filter(shared=not held, unmapped=not held)),
+            seccomp=seccomp.program(seccomp.Filter(shared=not spec["held"], unmapped=not spec["held"])),
             user=settings.user,
             kill_at_once=True,
             started=group.take,
@@ -106,7 +108,8 @@ def _leaks() -> Iterator[str]:
 
 
 def _arguments(settings: Settings) -> Iterator[str]:
-    yield from (*NAMESPACES, "--clearenv", "--uid", NOBODY, "--gid", NOBODY, "--hostname", "box", *RIGHTS)
+    yield from (*NAMESPACES, "--clearenv", *(word for pair in SAME.items() for word in ("--setenv", *pair)))
+    yield from ("--uid", NOBODY, "--gid", NOBODY, "--hostname", "box", *RIGHTS)
     yield from ("--ro-bind", "/usr", "/usr")
     for name in ("bin", "lib", "lib32", "lib64", "libx32", "sbin"):
         path = Path("/", name)
@@ -128,6 +131,9 @@ def _arguments(settings: Settings) -> Iterator[str]:
             msg = f"{path} cannot be shown in a box, which has its own. Copy it elsewhere, or put it into the box with `put`."
             raise SandboxError(msg)
         yield from ("--ro-bind", str(path), str(path))
+    if any(PACKAGE.is_relative_to(folder) for folder in (Path("/usr"), *settings.folders)):
+        # What decides over an agent, such as the solutions of its tasks, is not for its eyes.
+        yield from ("--tmpfs", str(PACKAGE), "--remount-ro", str(PACKAGE))
     yield from ("--remount-ro", "/", "--chdir", "/work")
 
 

@@ -11,13 +11,14 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import chain
 
 from reflectory.errors import SandboxError, SandboxMissing
 from reflectory.execution import SandboxReport
 from reflectory.sandbox import seccomp
 from reflectory.sandbox.cgroups import AGENT_MB
 from reflectory.sandbox.guest.confine import MARGIN
-from reflectory.sandbox.launch import ENVIRONMENT, GUEST, INSIDE, PROXY, Launch, Settings, agent_code, base_spec, check
+from reflectory.sandbox.launch import ENVIRONMENT, FLAGS, GUEST, INSIDE, PROXY, SAME, Launch, Settings, agent_code, base_spec, check
 from reflectory.sandbox.tried import tried
 
 ENGINES = ("docker", "podman")
@@ -59,6 +60,7 @@ class Container:
         name = f"reflectory-{os.getpid()}-{secrets.token_hex(6)}"
         spec = base_spec(settings, WORK)
         spec["environment"] |= {"PATH": ENVIRONMENT["PATH"], **settings.environment}
+        spec["held"] = True
         if settings.proxy is not None:
             spec["proxy"] = str(PROXY)
         return Launch(
@@ -131,7 +133,8 @@ def _arguments(settings: Settings, name: str) -> Iterator[str]:
         yield from ("--volume", f"{path}:{path}:ro")
     if settings.proxy is not None:
         yield from ("--volume", f"{settings.proxy}:{PROXY}:ro")
-    yield from ("--entrypoint", "python3", settings.image, "-I", "-S", "-B", "-c", agent_code(str(INSIDE)))
+    yield from chain.from_iterable(("--env", f"{name}={value}") for name, value in SAME.items())
+    yield from ("--entrypoint", "python3", settings.image, *FLAGS, agent_code(str(INSIDE)))
 
 
 def _asked(program: str, *question: str) -> bool:

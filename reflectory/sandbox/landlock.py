@@ -83,6 +83,7 @@ class Landlock:
         spec["environment"] |= {"TMPDIR": temporary, **settings.environment}
         spec |= {
             "watch_files": True,
+            "held": "memory" in cgroups.controllers(),
             "watched": folder,
             "remove": folder,
             "confine": "children",

@@ -18,11 +18,15 @@ GUEST = Path(__file__).parent / "guest"
 #: Where a box with a root of its own sees what belongs to the sandbox, and an egress proxy's socket.
 INSIDE = Path("/run/reflectory")
 PROXY = INSIDE / "proxy"
+#: Sets are in the same order in every interpreter; the flag `-I` would ignore this. What else `-I` does, `agent_code` and an otherwise
+#: empty environment do.
+SAME: Mapping[str, str] = {"PYTHONHASHSEED": "0"}
+FLAGS = ("-s", "-S", "-B", "-c")
 #: What programs in a box find in their environment, beside what the settings add.
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",
-    "PYTHONHASHSEED": "0",
+    **SAME,
     "PYTHONDONTWRITEBYTECODE": "1",
     "TERM": "dumb",
     "TZ": "UTC",
@@ -97,7 +101,7 @@ class Launch:
     argv: tuple[str, ...]
     spec: Mapping[str, Any]
     seccomp: bytes = b""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(SAME))
     user: int | None = None
     kill_at_once: bool = False
     started: Callable[[int], None] = lambda pid: None
@@ -140,6 +144,7 @@ def base_spec(settings: Settings, work: str) -> dict[str, Any]:
         "limits": settings.limits.model_dump(mode="json"),
         "paths": [str(folder) for folder in settings.package_folders],
         "watch_files": False,
+        "held": False,
         "confine": "self",
     }
 
@@ -152,12 +157,12 @@ def boot(settings: Settings, folder: str = str(GUEST.parent)) -> tuple[str, ...]
         folder: What holds the folder `guest`, as the box sees it.
     """
     _compiled()
-    return str(settings.interpreter), "-I", "-S", "-B", "-c", agent_code(folder)
+    return str(settings.interpreter), *FLAGS, agent_code(folder)
 
 
 def agent_code(folder: str) -> str:
     """What an interpreter runs to become the agent."""
-    return f"import sys; sys.path.insert(0, {folder!r}); from guest.agent import main; main()"
+    return f"import sys; sys.path[:] = [{folder!r}, *filter(None, sys.path)]; from guest.agent import main; main()"
 
 
 def check(settings: Settings) -> None:

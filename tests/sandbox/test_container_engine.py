@@ -109,8 +109,9 @@ async def test_the_command_line_shuts_everything(engine: Engine) -> None:
     assert option(arguments, "--security-opt") == ["no-new-privileges"]
     assert option(arguments, "--user") == ["65534:65534"]
     assert option(arguments, "--pull") == ["never"]
+    assert option(arguments, "--env") == ["PYTHONHASHSEED=0"]
     assert {"--rm", "--read-only", "--interactive"} <= set(arguments)
-    assert not {"--privileged", "--tty", "-t", "--env", "-e", "--pid", "--ipc", "--device"} & set(arguments)
+    assert not {"--privileged", "--tty", "-t", "-e", "--pid", "--ipc", "--device"} & set(arguments)
     assert int(option(arguments, "--pids-limit")[0]) < 2 * SMALL.processes + 1
     assert option(arguments, "--memory") == option(arguments, "--memory-swap")
     assert "size=4m" in option(arguments, "--tmpfs")[0]

@@ -211,7 +211,7 @@ async def test_proc_can_be_written_nowhere_and_shows_the_box_alone(namespaced: L
     assert writable == []
     assert numbers == [1, pid]
     assert str(Path(reflectory.__file__).parent) not in " ".join(command)
-    assert command[1:4] == ["-I", "-S", "-B"]
+    assert command[1:4] == ["-s", "-S", "-B"]
     assert (await namespaced.run(["uname", "-n"])).stdout.text == "box\n"
     assert "reflectory" not in (await namespaced.run(["cat", "/proc/self/cgroup"])).stdout.text
 

@@ -9,6 +9,10 @@ import time
 from collections.abc import Collection
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
+#: Descriptors a process may have open.
+MOST_OPEN = 256
+#: So few open descriptors are taken for sockets without a look.
+FEW = 8
 
 
 def children(pid: int) -> list[int]:
@@ -54,6 +58,28 @@ def resident(pids: Collection[int]) -> int:
                 total += sum(int(line[1]) * 1024 for line in lines if line[0] in (b"Pss_Anon:", b"Pss_Shmem:"))
             except PermissionError:  # it hides itself: all that it has counts
                 total += measure([pid])[0]
+    return total
+
+
+def sockets(pids: Collection[int]) -> int:
+    """Open sockets of some processes; of one that hides itself, as many as it may have."""
+    total = 0
+    for pid in pids:
+        folder = f"/proc/{pid}/fd"
+        try:
+            # What is open at most costs one call to find out (Linux 6.2 and newer); to look at each one costs many.
+            if 0 < (most := os.stat(folder).st_size) <= FEW:
+                total += most
+                continue
+            names = os.listdir(folder)
+        except PermissionError:
+            total += MOST_OPEN
+            continue
+        except OSError:
+            continue
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.readlink(f"{folder}/{name}").startswith("socket:")
     return total
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 
 from .files import usage
-from .processes import descendants, measure, reap, resident
+from .processes import descendants, measure, reap, resident, sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks.
 LOOK = 0.02
+#: What the buffers of one socket can hold: the kernel's usual bound, which it doubles for its own books.
+SOCKET = 2 * 212_992
 #: A look at the files costs more than one at the processes.
 LOOK_FILES = 0.2
 
@@ -23,11 +25,12 @@ class Watch:
     """Keeps the limits that hold for all processes of a box together.
 
     Args:
-        spec: `limits`, and where programs write to the disk: `watch_files` and `watched`.
+        spec: `limits`; where programs write to the disk: `watch_files` and `watched`; and `held`, whether the kernel itself holds the
+            memory, the buffers of sockets included, which no process is seen to own.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        self._limits = spec["limits"]
+        self._limits, self._held = spec["limits"], spec.get("held", False)
         self._folder = spec.get("watched", spec["work"]) if spec["watch_files"] else ""
         self.next = self._next_files = 0.0
 
@@ -47,7 +50,8 @@ class Watch:
         if threads > self._limits["processes"]:
             return "processes"
         # What is quickly found counts shared pages in each process; the kill goes by what is found with care.
-        if memory > (most := self._limits["memory_mb"] * 2**20) and resident(pids) > most:
+        buffers = 0 if self._held else SOCKET * sockets(pids)
+        if memory + buffers > (most := self._limits["memory_mb"] * 2**20) and resident(pids) + buffers > most:
             return "memory"
         if self._folder and now >= self._next_files:
             size, entries = usage(self._folder)
