@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reflectory.lazy import lazy
 
 if TYPE_CHECKING:
+    from reflectory.sandbox.artefacts import ArtefactStore
     from reflectory.sandbox.box import LiveBox
     from reflectory.sandbox.egress import EgressProxy
     from reflectory.sandbox.guarded import Guard, guarded_async_client, guarded_client
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from reflectory.sandbox.network import NetworkPolicy
 
 __all__ = [
+    "ArtefactStore",
     "EgressProxy",
     "Guard",
     "LiveBox",
@@ -29,6 +31,7 @@ _ROOM = "reflectory.sandbox"
 __getattr__ = lazy(
     __name__,
     {
+        "ArtefactStore": f"{_ROOM}.artefacts",
         "EgressProxy": f"{_ROOM}.egress",
         "Guard": f"{_ROOM}.guarded",
         "LiveBox": f"{_ROOM}.box",
