@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ _HOP = {
 }
 #: What a client that is answered "no" gets to read the answer, in seconds.
 LINGER = 1.0
+#: Interim (1xx) answers of a server before its answer; they are not passed on.
+INTERIM = 8
 Way = Literal["sent", "received"]
 Headers = list[tuple[bytes, bytes]]
 Streams = tuple[StreamReader, StreamWriter]
@@ -146,20 +148,23 @@ class Exchange:
 
     async def _download(self, upstream: h11.Connection, reader: StreamReader) -> None:
         """The answer."""
-        event = await self._from_server(upstream, reader)
-        while isinstance(event, h11.InformationalResponse):
-            event = await self._from_server(upstream, reader)
+        for _ in range(INTERIM + 1):
+            event = await self._from_server(self._next(upstream, reader, "received"))
+            if not isinstance(event, h11.InformationalResponse):
+                break
+        else:
+            raise Failed(502, f"the server sent more than {INTERIM} interim answers")
         if not isinstance(event, h11.Response):
             raise Failed(502, "the server closed the connection without an answer")
         answer = h11.Response(status_code=event.status_code, reason=event.reason, headers=_passed(event.headers))
-        await self._say(answer, "received")
-        while isinstance(event := await self._from_server(upstream, reader), h11.Data):
-            await self._say(event, "received")
-        await self._say(h11.EndOfMessage(), "received")
+        await self._say(answer)
+        while isinstance(event := await self._from_server(self._next(upstream, reader, "received")), h11.Data):
+            await self._say(event)
+        await self._say(h11.EndOfMessage())
 
-    async def _from_server(self, upstream: h11.Connection, reader: StreamReader) -> Any:
+    async def _from_server(self, event: Awaitable[Any]) -> Any:
         try:
-            return await self._next(upstream, reader)
+            return await event
         except (h11.RemoteProtocolError, ConnectionError) as error:
             raise Failed(502, f"the server's answer is broken: {error}") from None
 
@@ -183,20 +188,41 @@ class Exchange:
         _unbuffered(self._upstream)
         return reader, self._upstream
 
-    async def _next(self, connection: h11.Connection, reader: StreamReader) -> Any:
-        """The next event of a connection; h11's own types."""
+    async def _next(self, connection: h11.Connection, reader: StreamReader, way: Way | None = None) -> Any:
+        """The next event of a connection; h11's own types. All that is read counts, whatever it turns out to be.
+
+        Raises:
+            h11.RemoteProtocolError: Among other reasons: a head is too long. (h11 itself bounds only one whose end has not come.)
+        """
+        in_head = connection.their_state in {h11.IDLE, h11.SEND_RESPONSE}
+        held = len(connection.trailing_data[0]) if in_head else 0
         while (event := connection.next_event()) is h11.NEED_DATA:
-            connection.receive_data(await reader.read(PIECE))
+            data = await reader.read(PIECE)
+            held += len(data)
+            self._count(len(data), way)
+            connection.receive_data(data)
+        most = self._gate.limits.head_kb * 1024
+        if in_head and held - len(connection.trailing_data[0]) > most:
+            msg = f"the head is longer than {most} bytes"
+            raise h11.RemoteProtocolError(msg, error_status_hint=431)
         return event
 
-    async def _say(self, event: h11.Event, way: Way | None = None) -> None:
-        await self._write(self._writer, self._client.send(event) or b"", way)
+    async def _say(self, event: h11.Event) -> None:
+        await self._write(self._writer, self._client.send(event) or b"")
 
-    async def _write(self, writer: StreamWriter, data: bytes, way: Way | None) -> None:
-        """Write, count and start the idle clock anew."""
+    def _count(self, size: int, way: Way | None) -> None:
+        """Count traffic with the server.
+
+        Raises:
+            NetworkDenied: There is none left.
+        """
         if way:
-            setattr(self._decision, way, getattr(self._decision, way) + len(data))
-            self._gate.spend(len(data))
+            setattr(self._decision, way, getattr(self._decision, way) + size)
+            self._gate.spend(size)
+
+    async def _write(self, writer: StreamWriter, data: bytes, way: Way | None = None) -> None:
+        """Count, write and start the idle clock anew."""
+        self._count(len(data), way)
         writer.write(data)
         await writer.drain()
         assert self._clock is not None

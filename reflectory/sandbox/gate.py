@@ -6,6 +6,7 @@ import asyncio
 from asyncio import StreamReader, StreamWriter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from pydantic import Field
 
@@ -15,6 +16,9 @@ from reflectory.sandbox.network import NetworkPolicy, Resolver
 
 #: Read at once, and buffered per direction.
 PIECE = 2**16
+#: Look-ups that run at once: for all hosts, and for those of one `NetworkPolicy.group`. One name server that hangs stops only its own.
+LOOKUPS = 64
+LOOKUPS_PER_GROUP = 4
 
 
 class EgressLimits(Frozen):
@@ -22,7 +26,7 @@ class EgressLimits(Frozen):
 
     Attributes:
         connections: Open at the same time; one more is answered with 503.
-        head_kb: Request line and headers together; also those of an answer.
+        head_kb: Request line and headers together; also those of each answer, interim (1xx) ones included.
         traffic_mb: Both directions of all connections together, for as long as the proxy lives.
         idle_seconds: A connection without a byte for so long ends; the head of a request must be there by then.
         connect_seconds: Look-up and connection to the server.
@@ -48,7 +52,7 @@ class Decision:
         allowed: Whether the policy let it through.
         reason: Why not, or how it failed; "" for neither.
         sent: Bytes to the server.
-        received: Bytes from it.
+        received: Bytes from it, as they came: heads and framing included.
     """
 
     method: str = ""
@@ -80,7 +84,9 @@ class Gate:
         self.dropped = self.traffic = 0
         self._resolver = resolver
         # Threads of its own: look-ups that hang must not stop the rest of this process.
-        self._threads = ThreadPoolExecutor(4, "egress-lookup")
+        self._threads = ThreadPoolExecutor(LOOKUPS, "egress-lookup")
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._running: set[asyncio.Future[tuple[str, ...]]] = set()
 
     def log(self, decision: Decision) -> None:
         """Keep a decision."""
@@ -107,13 +113,27 @@ class Gate:
             OSError: It does not resolve or does not answer; TimeoutError among them.
         """
         self.spend(0)
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(self.limits.connect_seconds):
-            addresses = await loop.run_in_executor(self._threads, self.policy.resolve, host, port, self._resolver)
-            return await _first(addresses, port)
+            return await _first(await self._look_up(host, port), port)
+
+    async def _look_up(self, host: str, port: int) -> tuple[str, ...]:
+        turn = self._turns.setdefault(self.policy.group(host), asyncio.Semaphore(LOOKUPS_PER_GROUP))
+        await turn.acquire()
+
+        def over(running: asyncio.Future[tuple[str, ...]]) -> None:
+            self._running.discard(running)
+            turn.release()
+
+        running = asyncio.get_running_loop().run_in_executor(self._threads, self.policy.resolve, host, port, self._resolver)
+        self._running.add(running)
+        running.add_done_callback(over)
+        # Who asked may leave; the thread cannot, so the turn is over when the thread is done.
+        return await asyncio.shield(running)
 
     def close(self) -> None:
         """Let the threads go; a look-up that hangs is left behind."""
+        for running in tuple(self._running):
+            running.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

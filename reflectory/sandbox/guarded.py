@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ import httpx
 
 from reflectory.errors import NetworkDenied
 from reflectory.sandbox.addresses import denied, shown
+from reflectory.sandbox.metered import AsyncMeteredTransport, Meter, MeteredTransport, metered
 from reflectory.sandbox.network import NetworkPolicy, Resolver, Target
 
-#: A connection serves one request: another host that shares its address must not get it.
-_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
+#: Received bytes of one request: so many for heads, and so many times those of the body, for its framing.
+_HEAD_BYTES = 2**16
+_FRAMING = 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Guard:
         resolver: Looks names up; None asks the system.
         most_bytes: Of the body of one response.
         redirects: How many are followed; each is checked like a request of its own.
-        seconds: Longest wait for a connection, and for each piece of an answer.
+        seconds: Longest time of one request, from its look-up to the last byte of its answer. (Only the asynchronous client can leave
+            a look-up of the system that hangs.)
         verify: Trusted certificates; None means the usual ones.
     """
 
@@ -35,7 +39,7 @@ class Guard:
     resolver: Resolver | None = None
     most_bytes: int = 16 * 2**20
     redirects: int = 5
-    seconds: float = 20.0
+    seconds: float = 30.0
     verify: ssl.SSLContext | None = None
 
     def addresses(self, target: Target) -> tuple[str, ...]:
@@ -51,6 +55,10 @@ class Guard:
             msg = f"{target.host} does not resolve: {error}"
             raise httpx.ConnectError(msg) from error
 
+    def meter(self) -> Meter:
+        """The bounds of one request, which begins now."""
+        return Meter(self.seconds, _HEAD_BYTES + _FRAMING * self.most_bytes)
+
 
 class GuardedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """The transport of guarded clients, for a `httpx.Client` or `httpx.AsyncClient` with other settings.
@@ -64,8 +72,8 @@ class GuardedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         verify = guard.verify or httpx.create_ssl_context(trust_env=False)
-        self._sync = httpx.HTTPTransport(verify=verify, trust_env=False, limits=_CONNECTIONS)
-        self._async = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_CONNECTIONS)
+        self._sync = MeteredTransport(verify)
+        self._async = AsyncMeteredTransport(verify)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Check, connect to the checked address, and bound the answer.
@@ -74,11 +82,12 @@ class GuardedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             NetworkDenied: The policy does not allow it, or the answer is too long or packed.
             httpx.TransportError: As with every transport.
         """
-        target = self._guard.policy.check(str(request.url))
+        target, meter = self._guard.policy.check(str(request.url)), self._guard.meter()
         addresses = self._guard.addresses(target)
         for address in addresses:
             try:
-                response = self._sync.handle_request(_pinned(request, target, address))
+                with metered(meter):
+                    response = self._sync.handle_request(_pinned(request, target, address))
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 if address == addresses[-1]:
                     raise
@@ -92,11 +101,16 @@ class GuardedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """As `handle_request`; names are looked up on a worker thread."""
-        target = self._guard.policy.check(str(request.url))
-        addresses = await asyncio.to_thread(self._guard.addresses, target)
+        target, meter = self._guard.policy.check(str(request.url)), self._guard.meter()
+        try:
+            addresses = await asyncio.wait_for(asyncio.to_thread(self._guard.addresses, target), self._guard.seconds)
+        except TimeoutError:
+            msg = f"{target.host} did not resolve within {self._guard.seconds:g} s"
+            raise httpx.ConnectTimeout(msg) from None
         for address in addresses:
             try:
-                response = await self._async.handle_async_request(_pinned(request, target, address))
+                with metered(meter):
+                    response = await self._async.handle_async_request(_pinned(request, target, address))
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 if address == addresses[-1]:
                     raise
@@ -117,6 +131,43 @@ class GuardedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         await self._async.aclose()
 
 
+@contextlib.contextmanager
+def _readable(url: httpx.URL | str) -> Iterator[None]:
+    """Turn what httpx says of a URL that it cannot read into the error of this module."""
+    try:
+        httpx.URL(url)  # a lone surrogate is a UnicodeError
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise denied("form", f"{shown(str(url))} is no URL: {error}") from None
+    try:
+        yield
+    except httpx.InvalidURL as error:  # with the parameters, or where a redirect leads
+        raise denied("form", f"{shown(str(url))} leads to no URL: {error}") from None
+
+
+class _Client(httpx.Client):
+    """A client whose errors are NetworkDenied and httpx.HTTPError."""
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        with _readable(url):
+            return super().build_request(method, url, **options)
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        with _readable(request.url):
+            return super().send(request, **options)
+
+
+class _AsyncClient(httpx.AsyncClient):
+    """`_Client`, asynchronous."""
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        with _readable(url):
+            return super().build_request(method, url, **options)
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        with _readable(request.url):
+            return await super().send(request, **options)
+
+
 def guarded_transport(guard: Guard | NetworkPolicy) -> GuardedTransport:
     """A transport for a client with settings of its own; see `GuardedTransport`."""
     return GuardedTransport(_guard(guard))
@@ -129,14 +180,14 @@ def guarded_client(guard: Guard | NetworkPolicy) -> httpx.Client:
         guard: What it keeps to, or only the policy of it.
 
     Returns:
-        A client to be closed; its requests raise NetworkDenied, or httpx.HTTPError as usual.
+        A client to be closed; its requests raise NetworkDenied (also for what is no URL), or httpx.HTTPError as usual.
     """
-    return httpx.Client(transport=guarded_transport(guard), **_options(_guard(guard)))
+    return _Client(transport=guarded_transport(guard), **_options(_guard(guard)))
 
 
 def guarded_async_client(guard: Guard | NetworkPolicy) -> httpx.AsyncClient:
     """`guarded_client`, asynchronous."""
-    return httpx.AsyncClient(transport=guarded_transport(guard), **_options(_guard(guard)))
+    return _AsyncClient(transport=guarded_transport(guard), **_options(_guard(guard)))
 
 
 def _guard(guard: Guard | NetworkPolicy) -> Guard:

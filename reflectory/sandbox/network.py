@@ -173,6 +173,21 @@ class NetworkPolicy(Frozen):
                 raise denied("resolved", f"{host} resolves to {address}, which is {why}")
         return tuple(map(str, found))[:MOST_ADDRESSES]
 
+    def group(self, host: str) -> str:
+        """Hosts whose names may be served by the same hand, for fair bounds: they have the same group.
+
+        Args:
+            host: As in `Target`.
+
+        Returns:
+            The host where an entry names it alone, else the longest name of an entry above it, else its last two words.
+        """
+        about = [entry for entry in self._entries if entry.names(host)]
+        if literal(host) is not None or any(not entry.below for entry in about):
+            return host
+        above = max((entry.host for entry in about), key=len, default="")
+        return above or ".".join(host.split(".")[-2:])
+
     def _admit(self, host: str, port: int) -> None:
         """Decide on a host in the form of `read_host`.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-_HEADING = re.compile(r"(#{1,6})\s+(.*\S)")
+#: A longer one is a paragraph: every passage below it repeats it.
+_HEADING = re.compile(r"(#{1,6})\s+(\S.{0,198})")
 _FENCE = re.compile(r"\s*(```|~~~)")
 
 
@@ -18,7 +20,7 @@ class Passage:
         source: Where it stands: a path below the folder, or a document's name.
         first: Its first line, from 1.
         last: Its last line.
-        headings: Headings above it, outermost first, as "A > B"; "" for none.
+        headings: Headings above all of it, outermost first, as "A > B"; "" for none.
         text: Its lines.
     """
 
@@ -36,26 +38,24 @@ class Passage:
 
 @dataclass(slots=True)
 class _Block:
-    """Lines that belong together: a paragraph, or a piece of a long one."""
+    """Lines that belong together: a paragraph, or a piece of a long one; `size` counts characters, one for the end of each line."""
 
     first: int
     lines: list[str]
     headings: tuple[str, ...]
+    size: int
 
     @property
     def last(self) -> int:
         return self.first + len(self.lines) - 1
 
-    @property
-    def size(self) -> int:
-        return sum(len(line) + 1 for line in self.lines)
 
-
-def passages(source: str, text: str, *, size: int = 1200, overlap: int = 200) -> list[Passage]:
+def passages(source: str, text: str, *, size: int = 1200, overlap: int = 200) -> Iterator[Passage]:
     """Cut a text.
 
-    A passage ends where a heading begins, and where the next paragraph would make it longer than `size`; then the next one repeats the
-    paragraphs (or lines) at its end that fit into `overlap`. A line longer than `size` is cut into pieces that share its number.
+    A passage ends where a heading begins, unless it would be shorter than a sixth of `size`; and where the next paragraph would make it
+    longer than `size`: then the next one repeats the paragraphs (or lines) at its end that fit into `overlap`, if no heading begins. A
+    line longer than `size` is cut into pieces that share its number.
 
     Args:
         source: Name of the text.
@@ -63,47 +63,49 @@ def passages(source: str, text: str, *, size: int = 1200, overlap: int = 200) ->
         size: Characters of a passage.
         overlap: Characters two neighbours may share.
 
-    Returns:
-        In order; every line that is not blank is in at least one.
+    Yields:
+        In order, each made when it is asked for; every line that is not blank is in at least one.
     """
-    made: list[Passage] = []
     held: list[_Block] = []
-    fresh = False
+    room = size
     for block in _blocks(text, size):
         begins = bool(held) and block.headings != held[-1].headings
-        if held and (begins or sum(part.size for part in held) + block.size > size):
-            if fresh:
-                made.append(_passage(source, held))
+        if held and (block.size > room or (begins and size - room >= size // 6)):
+            yield _passage(source, held)
             held = [] if begins else _tail(held, min(overlap, size - block.size))
+            room = size - sum(part.size for part in held)
         held.append(block)
-        fresh = True
-    if held and fresh:
-        made.append(_passage(source, held))
-    return made
+        room -= block.size
+    if held:
+        yield _passage(source, held)
 
 
-def _blocks(text: str, size: int) -> list[_Block]:
+def _blocks(text: str, size: int) -> Iterator[_Block]:
     """Paragraphs with their headings; long ones in pieces of at most `size` characters."""
-    blocks: list[_Block] = []
-    headings: list[str] = []
+    block: _Block | None = None
+    headings: tuple[str, ...] = ()
     fenced, open_ = False, False
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.rstrip("\r")
-        heading = None if fenced else _HEADING.match(line)
+        heading = None if fenced else _HEADING.fullmatch(line.rstrip())
         if _FENCE.match(line):
             fenced = not fenced
         if heading:
-            headings = [*headings[: len(heading[1]) - 1], heading[2]]
+            headings = (*headings[: len(heading[1]) - 1], heading[2])
         if not line.strip():
             open_ = False
             continue
         for start in range(0, len(line), size):
             piece = line[start : start + size]
-            if not open_ or heading or blocks[-1].size + len(piece) + 1 > size:
-                blocks.append(_Block(number, [], tuple(headings)))
-            blocks[-1].lines.append(piece)
+            if block is None or not open_ or heading or block.size + len(piece) + 1 > size:
+                if block is not None:
+                    yield block
+                block = _Block(number, [], headings, 0)
+            block.lines.append(piece)
+            block.size += len(piece) + 1
             open_ = start + size >= len(line)
-    return blocks
+    if block is not None:
+        yield block
 
 
 def _tail(held: list[_Block], room: int) -> list[_Block]:
@@ -128,7 +130,8 @@ def _last_lines(block: _Block, room: int) -> list[_Block]:
         count += 1
     if not count:
         return []
-    return [_Block(block.first + len(block.lines) - count, block.lines[-count:], block.headings)]
+    kept = block.lines[-count:]
+    return [_Block(block.first + len(block.lines) - count, kept, block.headings, sum(len(line) + 1 for line in kept))]
 
 
 def _passage(source: str, held: list[_Block]) -> Passage:
@@ -136,4 +139,6 @@ def _passage(source: str, held: list[_Block]) -> Passage:
     for before, after in itertools.pairwise(held):
         gap = after.first - before.last  # 0: pieces of one line, 1: of one paragraph
         text += "\n" * min(gap, 2) + "\n".join(after.lines)
-    return Passage(source, held[0].first, held[-1].last, " > ".join(held[-1].headings), text)
+    levels = zip(*(block.headings for block in held), strict=False)  # down to the deepest that all have
+    above = [names[0] for names in itertools.takewhile(lambda names: len(set(names)) == 1, levels)]
+    return Passage(source, held[0].first, held[-1].last, " > ".join(above), text)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
-import os
-import stat
+import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from reflectory.errors import ToolError
 from reflectory.execution import Limits
 from reflectory.protocols import Embedder
+from reflectory.tools.folder import Entry, files
 from reflectory.tools.function import FunctionTool, Options
 from reflectory.tools.passages import Passage, passages
 
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 #: Larger files are left out.
 MOST_FILE_MB = 2
+#: Of one file or document, about what 2 MB of text make; the rest of it is left out.
+MOST_FILE_PASSAGES = 2500
+#: Of all together, a file counting as one passage at least; what comes later is left out. Passages of nothing but new words need about
+#: 50 kB of memory each.
+MOST_MB = 32
+MOST_PASSAGES = 8000
 #: A file with a NUL byte among its first ones is no text.
 _HEAD = 8192
 
@@ -39,12 +47,47 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Indexed:
-    """A file as it was read: what its folder said of it, the hash of its content, its passages and their vectors."""
+    """A file as it was read: what its folder said of it, the hash of its content, its passages, whether they are all, their vectors."""
 
     stamp: tuple[int, ...]
     sha256: str
     passages: tuple[Passage, ...]
+    whole: bool
     vectors: NDArray[np.float32]
+
+    def serves(self, most: int) -> bool:
+        """Whether there is nothing to be gained from cutting the same content again into at most so many passages."""
+        return self.whole or len(self.passages) >= most
+
+
+class _Read:
+    """What one refresh reads, within the bounds of all files together."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, _Indexed] = {}
+        self.skipped: Counter[str] = Counter()
+        self._bytes, self._left = 0, MOST_PASSAGES
+
+    @property
+    def most(self) -> int:
+        """Passages that the next file may have."""
+        return min(self._left, MOST_FILE_PASSAGES)
+
+    def room(self, size: int) -> bool:
+        """Whether a file of so many bytes may be read; counted if not."""
+        fits = self._bytes + size <= MOST_MB * 2**20 and self.most > 0
+        if not fits:
+            self.skipped["beyond the total"] += 1
+        return fits
+
+    def add(self, name: str, size: int, file: _Indexed) -> None:
+        """Take a file in, or as much of it as there is room for."""
+        if len(file.passages) > self.most:
+            file = dataclasses.replace(file, passages=file.passages[: self.most], whole=False, vectors=file.vectors[: self.most].copy())
+        self._bytes += size
+        self._left -= max(len(file.passages), 1)
+        self.skipped["cut short"] += not file.whole
+        self.files[name] = file
 
 
 class Corpus:
@@ -52,7 +95,7 @@ class Corpus:
 
     Args:
         source: A folder, or name → text. Below a folder every UTF-8 file is read; links, hidden files, binary ones and those of more than
-            `MOST_FILE_MB` are left out.
+            `MOST_FILE_MB` are left out. `MOST_FILE_PASSAGES`, `MOST_MB` and `MOST_PASSAGES` bound what is held of either.
         embedder: Makes the vectors; None is the one without weights.
 
     Raises:
@@ -75,7 +118,7 @@ class Corpus:
         self._passages: list[Passage] = []
         self._matrix: NDArray[np.float32] = np.empty((0, embedder.dim), dtype=np.float32)
         self._lock = threading.Lock()
-        #: Why files were left out → how many: binary, large, unreadable.
+        #: Why files were left out → how many: binary, large, unreadable, beyond the total, cut short.
         self.skipped: Counter[str] = Counter()
 
     @property
@@ -117,7 +160,8 @@ class Corpus:
         from reflectory.retrieval.collection import Collection
         from reflectory.retrieval.documents import Document
 
-        read = self._from_documents() if self._folder is None else self._from_folder(self._folder)
+        found = self._from_documents() if self._folder is None else self._from_folder(self._folder)
+        self.skipped, read = +found.skipped, found.files
         if self._collection is not None and read == self._files:
             return
         self._files = read
@@ -127,43 +171,52 @@ class Corpus:
         # Without a thread: passages overlap already, so neighbours need no share of each other's scores.
         self._collection = Collection([Document(passage.searched) for passage in self._passages])
 
-    def _from_documents(self) -> dict[str, _Indexed]:
-        return {name: self._index(name, text, ()) for name, text in (self._documents or {}).items()}
-
-    def _from_folder(self, folder: Path) -> dict[str, _Indexed]:
-        read: dict[str, _Indexed] = {}
-        self.skipped = Counter()
-        for name, path, stamp in _walk(folder):
-            known = self._files.get(name)
-            if known is not None and known.stamp == stamp:
-                read[name] = known
-                continue
-            if stamp[0] > MOST_FILE_MB * 2**20:
-                self.skipped["large"] += 1
-                continue
-            try:
-                data = path.read_bytes()
-                text = data.decode("utf-8")
-            except OSError:
-                self.skipped["unreadable"] += 1
-            except UnicodeDecodeError:
-                self.skipped["binary"] += 1
-            else:
-                if b"\0" in data[:_HEAD]:
-                    self.skipped["binary"] += 1
-                else:
-                    read[name] = self._index(name, text, stamp)
+    def _from_documents(self) -> _Read:
+        read = _Read()
+        for name, text in (self._documents or {}).items():
+            if read.room(len(text)):
+                read.add(name, len(text), self._index(name, text, (), read.most))
         return read
 
-    def _index(self, name: str, text: str, stamp: tuple[int, ...]) -> _Indexed:
-        """A text's passages and vectors, those already there where its content is the same."""
+    def _from_folder(self, folder: Path) -> _Read:
+        read = _Read()
+        with contextlib.closing(files(folder)) as entries:
+            for entry in entries:
+                if entry.stamp[0] > MOST_FILE_MB * 2**20:
+                    read.skipped["large"] += 1
+                elif read.room(entry.stamp[0]):
+                    file = self._from_file(entry, read.most)
+                    if isinstance(file, str):
+                        read.skipped[file] += 1
+                    else:
+                        read.add(entry.name, entry.stamp[0], file)
+        return read
+
+    def _from_file(self, entry: Entry, most: int) -> _Indexed | str:
+        """A file, or why it is left out."""
+        known = self._files.get(entry.name)
+        if known is not None and known.stamp == entry.stamp and known.serves(most):
+            return known
+        try:
+            data = entry.read(entry.stamp[0])  # no more than was counted
+            text = data.decode("utf-8")
+        except OSError:
+            return "unreadable"
+        except UnicodeDecodeError:
+            return "binary"
+        return "binary" if b"\0" in data[:_HEAD] else self._index(entry.name, text, entry.stamp, most)
+
+    def _index(self, name: str, text: str, stamp: tuple[int, ...], most: int) -> _Indexed:
+        """A text's first passages and their vectors, those already there where its content is the same."""
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         known = self._files.get(name)
-        if known is not None and known.sha256 == digest:
-            return known if known.stamp == stamp else _Indexed(stamp, digest, known.passages, known.vectors)
-        cut = tuple(passages(name, text))
+        if known is not None and known.sha256 == digest and known.serves(most):
+            return known if known.stamp == stamp else dataclasses.replace(known, stamp=stamp)
+        pieces = passages(name, text)
+        cut = tuple(itertools.islice(pieces, most))
+        whole = next(pieces, None) is None
         vectors = np.asarray(self._embedder.embed([passage.searched for passage in cut]), dtype=np.float32)
-        return _Indexed(stamp, digest, cut, vectors.reshape(len(cut), self._embedder.dim))
+        return _Indexed(stamp, digest, cut, whole, vectors.reshape(len(cut), self._embedder.dim))
 
 
 class SearchTool(FunctionTool):
@@ -211,18 +264,3 @@ class SearchTool(FunctionTool):
 def _shown(number: int, passage: Passage) -> str:
     above = f" ({passage.headings})" if passage.headings else ""
     return f"[{number}] {passage.source}:{passage.first}-{passage.last}{above}\n{passage.text}"
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, Path, tuple[int, ...]]]:
-    """(Relative POSIX path, path, what the folder says of it: size first) of regular files, in order of paths; links are not followed."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(place, name)
-            try:
-                facts = path.lstat()
-            except OSError:
-                continue
-            if stat.S_ISREG(facts.st_mode) and not name.startswith("."):
-                stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
-                yield path.relative_to(folder).as_posix(), path, stamp

@@ -226,6 +226,35 @@ async def test_look_ups_that_hang_end_and_stop_nobody_else(site):
         release.set()
 
 
+@pytest.mark.parametrize("names", [4, 40])
+async def test_slow_names_below_one_name_stop_only_their_own_kind(site, names):
+    release, asked = threading.Event(), []
+
+    def resolver(host, port):
+        asked.append(host)
+        if host.endswith(".slow.test"):
+            release.wait(20)
+        return near(host, port)
+
+    allow = ("*.slow.test", "fast.test", "*.other.test", "127.0.0.1")
+    policy = NetworkPolicy(allow=tuple(f"{entry}:{site.port}" for entry in allow))
+    try:
+        async with EgressProxy(policy, EgressLimits(connect_seconds=2), resolver=resolver) as proxy:
+            slow = [asyncio.create_task(raw(proxy, get(f"http://{n}.slow.test:{site.port}/"))) for n in range(names)]
+            while proxy.connections < names or not asked:
+                await asyncio.sleep(0.01)
+            for host in ("fast.test", "a.other.test", "127.0.0.1"):
+                assert status(await raw(proxy, get(f"http://{host}:{site.port}/"))) == 200
+            assert {status(answer) for answer in await asyncio.gather(*slow)} == {504}
+            assert sum(host.endswith("slow.test") for host in asked) == 4  # a turn ends with its thread, not with who asked
+            release.set()
+            async with asyncio.timeout(5):
+                while status(await raw(proxy, get(f"http://late.slow.test:{site.port}/"))) != 200:
+                    pass
+    finally:
+        release.set()
+
+
 async def test_nothing_is_left_of_two_hundred_connections(site, policy):
     canary = Canary()
     host = f"127.0.0.1:{site.port}"

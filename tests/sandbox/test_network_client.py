@@ -40,7 +40,7 @@ def test_hostile_urls_do_not_reach_the_canary_and_an_entry_for_it_does(canary):
     wide = NetworkPolicy(allow=("*", f"*:{canary.port}"), schemes=("http", "https", "ws", "wss"))
     with connects() as made, guarded_client(Guard(wide, near)) as client:
         for url in hostile_urls(canary.port):
-            with pytest.raises((NetworkDenied, httpx.InvalidURL, httpx.UnsupportedProtocol)):
+            with pytest.raises((NetworkDenied, httpx.UnsupportedProtocol)):
                 client.get(url)
     assert (made, canary.hits) == ([], 0)
     with guarded_client(NetworkPolicy(allow=(f"127.0.0.1:{canary.port}",))) as client:
@@ -53,7 +53,7 @@ async def test_hostile_urls_do_not_reach_the_canary_asynchronously(canary):
     with connects() as made:
         async with guarded_async_client(Guard(wide, near)) as client:
             for url in hostile_urls(canary.port):
-                with pytest.raises((NetworkDenied, httpx.InvalidURL, httpx.UnsupportedProtocol)):
+                with pytest.raises((NetworkDenied, httpx.UnsupportedProtocol)):
                     await client.get(url)
     assert (made, canary.hits) == ([], 0)
 
@@ -91,7 +91,7 @@ def test_a_redirect_does_not_lead_to_the_canary(site, canary, hop):
     with connects() as made, guarded_client(Guard(policy, near)) as client:
         try:
             answer = client.get(site.url("/redirect"), params={"to": to})
-        except (NetworkDenied, httpx.HTTPError, httpx.InvalidURL):
+        except (NetworkDenied, httpx.HTTPError):
             pass
         else:  # a way that httpx reads as a path of the same site
             assert answer.url.port == site.port

@@ -266,3 +266,18 @@ def test_any_text_is_denied_or_leads_to_an_allowed_host(text):
     except NetworkDenied:
         return
     assert target.host == "example.org" or target.host.endswith(".example.net")
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [
+        ("a.b.slow.co.uk", "slow.co.uk"),
+        ("own.slow.co.uk", "own.slow.co.uk"),
+        ("deep.own.slow.co.uk", "slow.co.uk"),
+        ("x.in.slow.co.uk", "in.slow.co.uk"),
+        ("www.shop.example.org", "example.org"),
+        ("8.8.8.8", "8.8.8.8"),
+    ],
+)
+def test_hosts_are_grouped_by_who_serves_their_names(host, group):
+    assert NetworkPolicy(allow=("*", "*.slow.co.uk", "own.slow.co.uk", "*.in.slow.co.uk")).group(host) == group
