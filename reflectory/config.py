@@ -136,8 +136,8 @@ class RunConfig(Frozen):
         dialogue: How a dialogue remembers.
         sandbox: Where code that an agent writes runs.
         checkpoint: `sqlite` keeps a LangGraph checkpoint after every node, so that a killed run continues in the middle of an attempt.
-        approvals: `auto` allows everything; `ask` asks a person before every action; the path of a YAML file has rules (see
-            `reflectory.tools.approval.RuleFile`). The Runner needs somebody to ask.
+        approvals: `auto` allows everything, unless the Runner was given somebody to ask; `ask` asks a person before every action; the path
+            of a YAML file has rules (see `reflectory.tools.rules.RuleFile`).
         out: The run directory; None means a new one below `runs/`.
     """
 

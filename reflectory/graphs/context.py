@@ -14,8 +14,9 @@ from reflectory.errors import UnknownName, did_you_mean
 from reflectory.execution import EffectKind, ToolResult
 from reflectory.protocols import Memory, Model
 from reflectory.records import Budget, Task, Usage, Verdict
-from reflectory.tools.approval import Call, Decision, Human, Policy, call_approved
+from reflectory.tools.approval import Decision, Human, Policy, call_approved
 from reflectory.tools.convert import as_tool
+from reflectory.tools.rules import Call
 
 Decoded = TypeVar("Decoded")
 
@@ -51,7 +52,7 @@ class Calling(Protocol):
     """A world whose actions are calls of tools: approval goes by the tool, not by the world."""
 
     def called(self, action: str) -> tuple[str, EffectKind, Mapping[str, Any]] | None:
-        """(Tool, effect, arguments) of an action; None where it calls nothing."""
+        """(Tool, effect, arguments as the tool will get them) of an action; None where it calls nothing."""
         ...
 
 

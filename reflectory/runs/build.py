@@ -16,6 +16,7 @@ from reflectory.registry import lookup
 from reflectory.runs.session import EnvPool
 from reflectory.runs.worlds import Worlds
 from reflectory.tools.approval import Ask, Policy, open_policy
+from reflectory.tools.isolated import refuse_while_loading
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -38,7 +39,10 @@ class Setup:
         memory: A folder, a Memory, "none", or None: one of its own where the graph writes memory.
         config: The settings.
         tools: What can be called.
-        approve: Who is asked where `config.approvals` says so.
+        approve: Who is asked: about every action, or with a file of rules where they say so.
+
+    Raises:
+        ToolError: This process only loads the program for one of its isolated tools.
     """
 
     graph: Any
@@ -47,6 +51,9 @@ class Setup:
     config: RunConfig
     tools: Sequence[Any] = ()
     approve: Ask | None = None
+
+    def __post_init__(self) -> None:
+        refuse_while_loading()  # an isolated tool's process must not run the program that it is a part of
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, as JSON values; objects by their type's name."""

@@ -78,7 +78,7 @@ class Runner(Talk):
         memory: A folder, an object with the four methods, "none", or None: one of the run's own where the graph writes memory.
         tools: What can be called.
         config: A RunConfig, a mapping, or the path of a YAML file.
-        approve: Asked, with a text, what the settings leave to a person (`approvals: ask`, or a rule that says so).
+        approve: Asked, with a text, what the settings leave to a person: every action, or with a file of rules what they say so of.
 
     Raises:
         ConfigError: The settings do not fit.

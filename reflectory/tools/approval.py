@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import fnmatch
+import contextlib
 import inspect
-import json
+import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
-
-from reflectory.errors import ConfigError, did_you_mean
-from reflectory.execution import EffectKind, ToolResult
+from reflectory.errors import ConfigError
+from reflectory.execution import ToolResult
 from reflectory.protocols import Tool
-from reflectory.records import Frozen
+from reflectory.tools.prepared import prepare
+from reflectory.tools.rules import Call, RuleFile, Verdict, read_rules
 
-Verdict = Literal["allow", "ask", "deny"]
 #: Asked with a text; True, "y" or "yes" allows, "always" allows this tool from now on, all else denies.
 Ask = Callable[[str], "bool | str | Awaitable[bool | str]"]
-EFFECTS: tuple[str, ...] = get_args(EffectKind)
-
-
-@dataclass(frozen=True)
-class Call:
-    """What is about to be done.
-
-    Attributes:
-        tool: Name of the tool; for an action of an environment, the environment's.
-        effect: What it can do to the world.
-        arguments: JSON values by name; for an action of an environment {"action": TEXT}.
-        text: What a person is asked; "" says tool, effect and arguments.
-    """
-
-    tool: str
-    effect: EffectKind
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    text: str = ""
-
-    @property
-    def question(self) -> str:
-        """What a person is asked."""
-        return self.text or f"{self.tool} ({self.effect}) {json.dumps(dict(self.arguments), default=repr)}"
 
 
 @dataclass(frozen=True)
@@ -105,66 +79,34 @@ class Human(Policy):
         if inspect.iscoroutinefunction(self._ask) or inspect.iscoroutinefunction(getattr(self._ask, "__call__", None)):  # noqa: B004
             said = self._ask(question)
         else:
-            said = await asyncio.to_thread(self._ask, question)
+            said = await _on_thread(self._ask, question)
         return await said if inspect.isawaitable(said) else said
 
 
-class Rule(Frozen):
-    """One rule: it fits a call that fits all its patterns.
+async def _on_thread(ask: Callable[[str], Any], question: str) -> Any:
+    """Ask on a thread that keeps nothing from ending: who presses Ctrl-C at a question wants the program to end, not the question."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Any] = loop.create_future()
 
-    Attributes:
-        effect: One of the effects, or several.
-        tool: Glob pattern of the tool's name.
-        arguments: Name → glob pattern of the argument's text (JSON where it is no text); an argument that is not given never fits.
-        decision: What then.
-    """
+    def deliver(said: Any, error: BaseException | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(said)
+        else:
+            answer.set_exception(error)
 
-    effect: tuple[EffectKind, ...] = ()
-    tool: str = "*"
-    arguments: dict[str, str] = Field(default_factory=dict)
-    decision: Verdict
+    def body() -> None:
+        said, failed = None, None
+        try:
+            said = ask(question)
+        except BaseException as error:
+            failed = error
+        with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop is closed
+            loop.call_soon_threadsafe(deliver, said, failed)
 
-    @field_validator("effect", mode="before")
-    @classmethod
-    def _several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _narrow(self) -> Rule:
-        if self.decision == "allow" and not self.effect and not self.tool.strip("*?["):
-            msg = "a rule that allows must say what: an effect, or the name of a tool"
-            raise ValueError(msg)
-        return self
-
-    def fits(self, call: Call) -> bool:
-        """Whether the rule speaks of this call."""
-        if (self.effect and call.effect not in self.effect) or not fnmatch.fnmatchcase(call.tool, self.tool):
-            return False
-        return all(
-            name in call.arguments and fnmatch.fnmatchcase(_text(call.arguments[name]), pattern) for name, pattern in self.arguments.items()
-        )
-
-
-class RuleFile(Frozen):
-    """The form of an approvals file.
-
-    ```yaml
-    format: 1
-    default: ask
-    rules:
-      - {effect: [none, read], decision: allow}
-      - {tool: shell, arguments: {command: "*rm *"}, decision: deny}
-    ```
-
-    Attributes:
-        format: Version of this form.
-        default: What holds where no rule fits; never `allow`.
-        rules: The first that fits decides.
-    """
-
-    format: Literal[1] = 1
-    default: Literal["ask", "deny"] = "ask"
-    rules: tuple[Rule, ...] = ()
+    threading.Thread(target=body, daemon=True, name="ask").start()
+    return await answer
 
 
 class Rules(Policy):
@@ -197,46 +139,18 @@ class Rules(Policy):
         return Decision(decision == "allow", said)
 
 
-def read_rules(path: str | Path) -> RuleFile:
-    """Read an approvals file.
-
-    Raises:
-        ConfigError: It cannot be read, has an unknown key (the message names the nearest), or allows by default.
-    """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"cannot read the approvals {path}: {error}."
-        raise ConfigError(msg) from error
-    if not isinstance(data, Mapping):
-        msg = f"the approvals {path} must be a mapping with `default` and `rules`, not {type(data).__name__}."
-        raise ConfigError(msg)
-    _known(data, RuleFile, f"{path}")
-    for number, rule in enumerate(data.get("rules") or (), start=1):
-        _known(rule if isinstance(rule, Mapping) else {}, Rule, f"{path}, rule {number}")
-    if data.get("default") == "allow":
-        msg = f"{path}: `default: allow` would allow whatever nobody thought of. Use ask or deny, and rules that allow."
-        raise ConfigError(msg)
-    try:
-        return RuleFile.model_validate({key: value for key, value in data.items() if value is not None})
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
-        msg = f"the approvals {path} do not fit: {problems}. Effects: {', '.join(EFFECTS)}; decisions: allow, ask, deny."
-        raise ConfigError(msg) from error
-
-
 def open_policy(approvals: str, ask: Ask | None = None) -> Policy:
     """The policy of `RunConfig.approvals`.
 
     Args:
         approvals: `auto`, `ask`, or the path of a YAML file.
-        ask: Who is asked.
+        ask: Who is asked. With `auto`, somebody to ask means `ask`: whoever names a person wants them asked.
 
     Raises:
         ConfigError: There is nobody to ask, or the file does not fit.
     """
     if approvals == "auto":
-        return Policy()
+        return Policy() if ask is None else Human(ask)
     if approvals != "ask":
         return Rules(read_rules(approvals), approvals, ask)
     if ask is None:
@@ -246,30 +160,26 @@ def open_policy(approvals: str, ask: Ask | None = None) -> Policy:
 
 
 async def call_approved(tool: Tool, arguments: Mapping[str, Any], policy: Policy) -> ToolResult:
-    """Ask, then call.
+    """Read the arguments, ask about what was read, then call with it.
 
     Returns:
         The tool's answer, or one with the error `denied` that says which rule denied it.
     """
-    call = Call(tool.name, tool.effect, arguments)
+    ready = prepare(tool, arguments)
+    if ready.refusal is not None:
+        return ready.refusal
+    call = Call(tool.name, tool.effect, ready.arguments)
     decision = await policy.decide(call)
-    return await tool.call(arguments) if decision.allowed else decision.refusal(call)
+    return await ready.call() if decision.allowed else decision.refusal(call)
 
 
 def console(question: str) -> str:
-    """Ask on the terminal: yes, no, or always for this tool. Without a terminal the answer is no."""
+    """Ask on the terminal: yes, no, or always for this tool. Without a terminal the answer is no; a file is no person."""
     # Signs that could play tricks on a terminal are shown as escapes. Standard output is for results.
     shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in question)
+    if not sys.stdin.isatty():
+        print(f"Do {shown}\nThere is no terminal to ask on: no.", file=sys.stderr, flush=True)
+        return "no"
     print(f"Do {shown}\n[y]es, [n]o, always for this tool? ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip() or "no"
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=repr)
-
-
-def _known(data: Mapping[Any, Any], form: type[Frozen], where: str) -> None:
-    for key in data:
-        if key not in form.model_fields:
-            msg = f"{where}: there is no key {str(key)!r}. {did_you_mean(str(key), form.model_fields)}"
-            raise ConfigError(msg)
+    # Read past Python's buffer: a thread that waits in it would keep the interpreter from ending.
+    return os.read(sys.stdin.fileno(), 4096).decode("utf-8", "replace").strip() or "no"

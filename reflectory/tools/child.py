@@ -22,11 +22,14 @@ def main() -> NoReturn:
     from reflectory.execution import Limits
     from reflectory.tools.function import FunctionTool, Options
     from reflectory.tools.inline import failure_of
+    from reflectory.tools.isolated import loading
     from reflectory.tools.text import answer
 
     began, limits, origin = time.monotonic(), Limits(**request["limits"]), request["origin"]
     try:
-        found = functools.reduce(getattr, request["name"].split("."), _module(request))
+        with loading():
+            module = _module(request)
+        found = functools.reduce(getattr, request["name"].split("."), module)
         function: Any = found.function if isinstance(found, FunctionTool) else found
         tool = FunctionTool(function, Options(name="tool", limits=limits, origin=origin))
         made = tool.finish(tool.here(request["arguments"]), began)

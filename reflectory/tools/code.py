@@ -11,8 +11,10 @@ from typing import Any
 from reflectory.errors import SandboxError, SandboxMissing
 from reflectory.execution import EffectKind, Executed, Limits, ToolResult
 from reflectory.protocols import Box, Sandbox
+from reflectory.tools.checks import WrongArguments
 from reflectory.tools.isolated import ended_for
-from reflectory.tools.schema import Arguments, WrongArguments
+from reflectory.tools.prepared import Prepared, refused
+from reflectory.tools.schema import Arguments
 from reflectory.tools.text import answer, said
 
 Act = Callable[[Box], Awaitable[Executed]]
@@ -154,6 +156,14 @@ class CodeTool:
         """Have the next call say that what earlier calls left is gone."""
         self.workplace.lose()
 
+    def prepare(self, arguments: Mapping[str, Any]) -> Prepared:
+        """Read arguments; never raises."""
+        try:
+            read = self._arguments.read(arguments)
+        except WrongArguments as error:
+            return Prepared(refusal=refused(str(error)))
+        return Prepared(read.arguments, act=lambda: self._do(self._act(**read.values)))
+
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult:
         """Run code.
 
@@ -161,11 +171,10 @@ class CodeTool:
             What it printed, its value, and why it was ended if it was; `error` is `raised` for an exception, a kind of limit, `arguments`,
             or `sandbox`.
         """
+        return await self.prepare(arguments).call()
+
+    async def _do(self, act: Act) -> ToolResult:
         began, most = time.monotonic(), 4 * self.workplace.limits.output_kb * 1024
-        try:
-            act = self._act(**self._arguments.read(arguments))
-        except WrongArguments as error:
-            return answer(str(error), most=most, began=began, error="arguments", origin="world")
         try:
             executed, fresh = await self.workplace.do(act)
         except SandboxError as error:

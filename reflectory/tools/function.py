@@ -6,7 +6,6 @@ import asyncio
 import functools
 import inspect
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,8 @@ from reflectory.execution import EffectKind, Limits, ToolResult
 from reflectory.records import OriginKind
 from reflectory.tools import inline
 from reflectory.tools.isolated import check_reachable, in_child
-from reflectory.tools.schema import Arguments, Reader
+from reflectory.tools.prepared import Prepared
+from reflectory.tools.schema import Arguments, Read, Reader
 from reflectory.tools.text import answer
 
 #: Calls of one tool that may hang in the background; beyond, it is refused until one of them comes back.
@@ -69,7 +69,7 @@ class FunctionTool:
         if self.options.isolated:
             check_reachable(function)
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-        self._hanging: list[threading.Thread] = []
+        self._left = inline.Left()
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -96,6 +96,15 @@ class FunctionTool:
         """JSON schema of its arguments."""
         return self._arguments.schema
 
+    def prepare(self, arguments: Mapping[str, Any]) -> Prepared:
+        """Read arguments; never raises.
+
+        Args:
+            arguments: JSON values by name.
+        """
+        read = self._read(arguments)
+        return Prepared(refusal=read) if isinstance(read, ToolResult) else Prepared(read.arguments, act=lambda: self._call(read))
+
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult:
         """Check the arguments, then call the function within its limits.
 
@@ -103,19 +112,28 @@ class FunctionTool:
             arguments: JSON values by name.
 
         Returns:
-            Its result as text, or what went wrong: `arguments`, `raised`, `time`, `form`; isolated also `memory`, `processes`, `disk`,
-            `files`, `output` and `sandbox`.
+            Its result as text, or what went wrong: `arguments`, `raised`, `time`, `form`, `blocked`; isolated also `memory`, `processes`,
+            `disk`, `files`, `output` and `sandbox`.
+
+        Raises:
+            ToolError: An isolated tool is called while its own process loads the program it is written in.
         """
-        began = time.monotonic()
+        read = self._read(arguments)
+        return read if isinstance(read, ToolResult) else await self._call(read)
+
+    def _read(self, arguments: Mapping[str, Any]) -> Read | ToolResult:
         try:
-            values = self._arguments.read(arguments)
+            return self._arguments.read(arguments)
         except BaseException as error:  # what does not fit; a type's own validators are the user's code, too
-            return self.finish(inline.failure_of(error), began)
+            return self.finish(inline.misfit_of(error), time.monotonic())
+
+    async def _call(self, read: Read) -> ToolResult:
+        began = time.monotonic()
         if self.options.isolated:
-            made = await in_child(self.function, arguments, self.options.limits, self.options.origin)
+            made = await in_child(self.function, read.given, self.options.limits, self.options.origin)
             took = {"seconds": time.monotonic() - began}
             return made.model_copy(update=took) if isinstance(made, ToolResult) else self.finish(made, began)
-        return self.finish(await self._run(values), began)
+        return self.finish(await self._run(read.values), began)
 
     def finish(self, outcome: inline.Outcome, began: float) -> ToolResult:
         """An outcome as the answer: cut, with the origin of what it says.
@@ -128,29 +146,22 @@ class FunctionTool:
         if made is not None:
             return answer(made.text, most=most, began=began, error=made.error, origin=made.origin).model_copy(update={"ok": made.ok})
         # What this package itself says is not what a third party could have written.
-        origin = "world" if outcome.error not in {"", "raised"} else self.options.origin
+        origin = "world" if outcome.error not in {"", "raised", "form"} else self.options.origin
         return answer(outcome.text, most=most, began=began, error=outcome.error, origin=origin)
 
     async def _run(self, values: dict[str, Any]) -> inline.Outcome:
-        limits = self.options.limits
-        if self._is_async:
-            return await inline.in_loop(lambda: self.function(**values), limits.seconds)
-        self._hanging = [thread for thread in self._hanging if thread.is_alive()]
-        if len(self._hanging) >= MOST_HANGING:
-            return inline.Outcome(f"{len(self._hanging)} earlier calls of this tool still hang, so it is not called again.", "time")
-        outcome, left = await inline.on_thread(lambda: self.function(**values), limits.seconds)
-        if left is not None:
-            self._hanging.append(left)
-        return outcome
+        if (hanging := len(self._left)) >= MOST_HANGING:
+            return inline.Outcome(f"{hanging} earlier calls of this tool still hang, so it is not called again.", "blocked")
+        run = inline.in_loop if self._is_async else inline.on_thread
+        return await run(lambda: self.function(**values), self.options.limits.seconds, self._left)
 
     def here(self, arguments: Mapping[str, Any]) -> inline.Outcome:
         """Check the arguments and call the function, without a limit: what the child process of an isolated tool does."""
-
-        def work() -> Any:
-            values = self._arguments.read(arguments)
-            return asyncio.run(self.function(**values)) if self._is_async else self.function(**values)
-
-        return inline.run(work)
+        try:
+            values = self._arguments.read(arguments).values
+        except BaseException as error:
+            return inline.misfit_of(error)
+        return inline.run(lambda: asyncio.run(self.function(**values)) if self._is_async else self.function(**values))
 
 
 @overload

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from reflectory.execution import ToolResult
-from reflectory.tools.schema import WrongArguments
-from reflectory.tools.text import NoText, render, said
+from reflectory.tools.checks import WrongArguments
+from reflectory.tools.text import NoText, exact, render, said
 
 _log = logging.getLogger(__name__)
 
@@ -37,15 +37,14 @@ def outcome_of(value: Any) -> Outcome:
     Raises:
         NoText: It has no form a model could read.
     """
-    if isinstance(value, ToolResult):
-        return Outcome(value.text, value.error, value)
+    if isinstance(value, ToolResult):  # made anew: one of the user's may hold what is no plain text
+        text, error = exact(value.text), exact(value.error)
+        return Outcome(text, error, ToolResult(text=text, ok=bool(value.ok), error=error, origin=value.origin))
     return Outcome(render(value))
 
 
 def failure_of(error: BaseException) -> Outcome:
-    """An exception as an Outcome; its traceback, which names paths of this machine, goes to the log alone."""
-    if isinstance(error, WrongArguments):
-        return Outcome(str(error), "arguments")
+    """What a call raised, as an Outcome; its traceback, which names paths of this machine, goes to the log alone."""
     if isinstance(error, NoText):
         return Outcome(f"The tool ran, but {error}", "form")
     with contextlib.suppress(Exception):
@@ -53,6 +52,11 @@ def failure_of(error: BaseException) -> Outcome:
     text = said(error)
     error.__traceback__ = None  # its frames may hold much memory
     return Outcome(text, "raised")
+
+
+def misfit_of(error: BaseException) -> Outcome:
+    """What reading the arguments raised, as an Outcome: the call was not made. A type's own validators are the user's code, too."""
+    return Outcome(str(error), "arguments") if isinstance(error, WrongArguments) else failure_of(error)
 
 
 def run(work: Callable[[], Any]) -> Outcome:
@@ -63,15 +67,34 @@ def run(work: Callable[[], Any]) -> Outcome:
         return failure_of(error)
 
 
-async def on_thread(work: Callable[[], Any], seconds: float) -> tuple[Outcome, threading.Thread | None]:
+class Left:
+    """Calls that were given up and go on in the background, threads and tasks."""
+
+    def __init__(self) -> None:
+        self._calls: list[threading.Thread | asyncio.Task[Outcome]] = []
+
+    def __len__(self) -> int:
+        self._calls = [call for call in self._calls if _goes_on(call)]
+        return len(self._calls)
+
+    def add(self, call: threading.Thread | asyncio.Task[Outcome]) -> None:
+        """Count a call for as long as it goes on."""
+        self._calls.append(call)
+
+
+def _goes_on(call: threading.Thread | asyncio.Task[Outcome]) -> bool:
+    if isinstance(call, threading.Thread):
+        return call.is_alive()
+    return not call.done() and not call.get_loop().is_closed()
+
+
+async def on_thread(work: Callable[[], Any], seconds: float, left: Left) -> Outcome:
     """Call a sync function on a new thread.
 
     Args:
         work: What to call.
         seconds: How long to wait for it.
-
-    Returns:
-        What came of it, and the thread when it was left behind: nothing can end it, but it does not keep the program from ending.
+        left: Gets the thread when it is left behind: nothing can end it, but it does not keep the program from ending.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Outcome] = loop.create_future()
@@ -90,19 +113,24 @@ async def on_thread(work: Callable[[], Any], seconds: float) -> tuple[Outcome, t
     try:
         thread.start()
     except RuntimeError as error:  # no further thread
-        return failure_of(error), None
-    await asyncio.wait({done}, timeout=seconds)
+        return failure_of(error)
+    try:
+        await asyncio.wait({done}, timeout=seconds)
+    finally:
+        if not done.done():
+            left.add(thread)
     if done.done():
-        return done.result(), None
-    return Outcome(_late(seconds) + " Nothing can end a thread: it goes on in the background.", "time"), thread
+        return done.result()
+    return Outcome(_late(seconds) + " Nothing can end a thread: it goes on in the background.", "time")
 
 
-async def in_loop(work: Callable[[], Awaitable[Any]], seconds: float) -> Outcome:
+async def in_loop(work: Callable[[], Awaitable[Any]], seconds: float, left: Left) -> Outcome:
     """Call an async function in this event loop.
 
     Args:
         work: What to call.
-        seconds: How long to wait for it; then it is cancelled, and left behind if it will not be.
+        seconds: How long to wait for it; then it is cancelled.
+        left: Gets the task when it is left behind because it will not be cancelled.
     """
 
     async def body() -> Outcome:
@@ -124,9 +152,11 @@ async def in_loop(work: Callable[[], Awaitable[Any]], seconds: float) -> Outcome
         task.cancel()
         await asyncio.wait({task}, timeout=0.1)
     finally:
-        task.cancel()
-    left = "" if task.done() else " It does not let itself be cancelled and goes on in the background."
-    return Outcome(_late(seconds) + left, "time")
+        if not task.done():
+            task.cancel()
+            left.add(task)
+    background = "" if task.done() else " It does not let itself be cancelled and goes on in the background."
+    return Outcome(_late(seconds) + background, "time")
 
 
 def _late(seconds: float) -> str:

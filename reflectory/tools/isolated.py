@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from reflectory.records import OriginKind
 from reflectory.tools.inline import Outcome
 from reflectory.tools.text import said
 
+#: Whether this process serves an isolated call, and loads the program that the function is written in.
+_loading = False
 #: What a call was ended for → what the model is told.
 REASONS: Mapping[str, str] = {
     "time": "it did not end within {seconds:g} s",
@@ -46,10 +49,33 @@ def check_reachable(function: Callable[..., Any]) -> None:
         why = f"{name} is made inside another function, so no name leads to it"
     elif getattr(function, "__self__", None) is not None:
         why = f"{name} is bound to an object that only this process has"
-    elif module == "__main__" and _main_file() is None:
+    elif module == "__main__" and _main_name() is None and _main_file() is None:
         why = f"{name} was typed in at a prompt, so no file holds it"
     if why:
         msg = f"this function cannot run isolated: {why}. Write it as a plain `def` at the top of a module."
+        raise ToolError(msg)
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """While a program is loaded for one of its functions: nothing of it may start a run or another process."""
+    global _loading
+    _loading = True
+    try:
+        yield
+    finally:
+        _loading = False
+
+
+def refuse_while_loading() -> None:
+    """Whether something may be started now.
+
+    Raises:
+        ToolError: This process only loads a program for one of its functions.
+    """
+    if _loading:
+        msg = "an isolated tool runs in a process that loads the file it is written in, and loading this one starts runs or calls. "
+        msg += 'Put the program below `if __name__ == "__main__":`.'
         raise ToolError(msg)
 
 
@@ -64,7 +90,11 @@ async def in_child(function: Callable[..., Any], arguments: Mapping[str, Any], l
 
     Returns:
         Its answer, or what kept it from answering.
+
+    Raises:
+        ToolError: This process only loads a program for one of its functions.
     """
+    refuse_while_loading()
     from reflectory.sandbox import LocalSandbox, Settings
 
     try:
@@ -87,10 +117,12 @@ async def in_child(function: Callable[..., Any], arguments: Mapping[str, Any], l
 
 
 def _request(function: Callable[..., Any], arguments: Mapping[str, Any], limits: Limits, origin: OriginKind) -> dict[str, Any]:
+    is_main = function.__module__ == "__main__"
+    name = _main_name() if is_main else function.__module__
     return {
-        "path": [part or str(Path.cwd()) for part in sys.path],
-        "module": function.__module__,
-        "file": _main_file() if function.__module__ == "__main__" else None,
+        "path": [str(Path.cwd() / part) for part in sys.path],  # the child stands in another folder
+        "module": name,
+        "file": None if name else _main_file(),
         "name": function.__qualname__,
         "arguments": dict(arguments),
         "limits": limits.model_dump(),
@@ -103,6 +135,12 @@ def _read(executed: Executed) -> ToolResult | Outcome:
         return ToolResult.model_validate_json(executed.stdout.text)
     except ValueError:
         return Outcome(f"The tool's process ended with status {executed.exit_code} before it answered.", "raised")
+
+
+def _main_name() -> str | None:
+    """The name under which a program that was started with `-m` can be imported."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return None if spec is None else spec.name
 
 
 def _main_file() -> str | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from reflectory.errors import ToolError
 from reflectory.execution import EffectKind, Limits, ToolResult
 from reflectory.protocols import Tool
 from reflectory.records import OriginKind
+from reflectory.tools.checks import WrongArguments, checked, json_object, known_names, report_unchecked
 from reflectory.tools.function import FunctionTool, Options
-from reflectory.tools.schema import WrongArguments, object_schema
+from reflectory.tools.schema import Read, as_json, object_schema
 from reflectory.tools.text import NoText, render
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def from_langchain(
     """A LangChain tool as ours. Sync ones run on a thread, async ones in the event loop, both for a limited time.
 
     The model reads the content of the tool's message; an artefact beside it stays unread, and so does what is no message (a LangGraph
-    `Command`): the answer says so with the error `form`.
+    `Command`): the answer says so with the error `form`. Arguments are checked before the call, by its types or by its JSON schema; what
+    LangChain injects cannot be given by a model.
 
     Args:
         tool: A `BaseTool`; its own handlers of errors are kept.
@@ -47,16 +49,10 @@ def from_langchain(
         return {"type": "tool_call", "id": "call", "name": tool.name, "args": arguments}
 
     def sync_call(arguments: dict[str, Any]) -> ToolResult:
-        try:
-            return _read(tool.invoke(request(arguments)), origin)
-        except ValidationError as error:
-            raise WrongArguments(_problems(error)) from None
+        return _read(tool.invoke(request(arguments)), origin)
 
     async def async_call(arguments: dict[str, Any]) -> ToolResult:
-        try:
-            return _read(await tool.ainvoke(request(arguments)), origin)
-        except ValidationError as error:
-            raise WrongArguments(_problems(error)) from None
+        return _read(await tool.ainvoke(request(arguments)), origin)
 
     options = Options(name=tool.name, description=tool.description, effect=effect, origin=origin, limits=limits or Limits())
     return FunctionTool(async_call if _is_async(tool) else sync_call, options, reader)
@@ -100,21 +96,55 @@ def to_langchain(tool: Tool) -> StructuredTool:
 
 
 class _Reader:
-    """Arguments as a LangChain tool describes them; it checks them itself, but for a schema that is a bare dict."""
+    """Arguments as a LangChain tool describes them, checked before it is called."""
 
     def __init__(self, tool: BaseTool) -> None:
         self.description = tool.description
         self.schema = _schema(tool)
+        self._model = _model(tool)
+        self._handler = tool.handle_validation_error
+        if self._model is None:
+            report_unchecked(tool.name, self.schema)
 
-    def read(self, given: Any) -> dict[str, Any]:
-        if not isinstance(given, Mapping):
-            msg = f"The arguments must be a JSON object, not {type(given).__name__}."
-            raise WrongArguments(msg)
-        missing = [name for name in self.schema.get("required", ()) if name not in given]
-        if missing:
-            msg = " ".join(f'The argument "{name}" is missing.' for name in missing)
-            raise WrongArguments(msg)
-        return {"arguments": dict(given)}
+    def read(self, given: Any) -> Read:
+        plain, text = json_object(given)
+        if self._model is None:
+            return self._by_schema(plain)
+        names = self.schema["properties"]
+        known_names(plain, names)
+        try:
+            read = self._model.model_validate_json(text, strict=True)
+        except ValidationError as error:
+            if all(item["type"] == "missing" and item["loc"][0] not in names for item in error.errors(include_url=False)):
+                return self._by_schema(plain)  # LangChain is still to inject something
+            raise WrongArguments(self._said(error)) from None
+        written = as_json(read)
+        arguments = {name: value for name, value in plain.items() if name in names}
+        for name, field in type(read).model_fields.items():  # the model may know a field by its name or by its alias
+            for shown in {name, field.alias or name} & set(names):
+                arguments[shown] = written[field.serialization_alias or name]
+        return Read({"arguments": dict(plain)}, arguments, plain)
+
+    def _by_schema(self, plain: dict[str, Any]) -> Read:
+        read = checked(self.schema, plain)
+        return Read({"arguments": dict(read)}, read, plain)
+
+    def _said(self, error: ValidationError) -> str:
+        """What does not fit, in the words of the tool's own handler where it has one."""
+        handler: Any = self._handler
+        if isinstance(handler, str):
+            return handler
+        return str(handler(error)) if callable(handler) else _problems(error)
+
+
+def _model(tool: BaseTool) -> type[BaseModel] | None:
+    """The types of a tool's arguments; None where it has a bare JSON schema, or types of another kind."""
+    from langchain_core.tools import Tool as SingleInput
+
+    if isinstance(tool, SingleInput) and tool.args_schema is None:
+        return None
+    model: Any = tool.get_input_schema() if tool.args_schema is None else tool.args_schema
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def _schema(tool: BaseTool) -> dict[str, Any]:
@@ -170,4 +200,8 @@ def _block(block: Any) -> str:
 
 def _problems(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return " ".join(f'The argument "{".".join(str(part) for part in item["loc"])}" does not fit: {item["msg"]}.' for item in found)
+    return " ".join(
+        f'The argument "{".".join(str(part) for part in item["loc"])}" '
+        + ("is missing." if item["type"] == "missing" else f"does not fit: {item['msg']}.")
+        for item in found
+    )

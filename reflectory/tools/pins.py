@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 from reflectory.errors import ConfigError, ToolError, did_you_mean
-from reflectory.execution import EffectKind, ToolResult
-from reflectory.protocols import Sandbox, Tool
+from reflectory.execution import ToolResult
+from reflectory.protocols import Tool
+from reflectory.tools.prepared import Prepared, Stateful, Wrapped, is_stateful, refused
 
 
 def pin(tool: Tool) -> str:
@@ -44,14 +47,14 @@ class Pinned(Sequence[Tool]):
             raise ToolError(msg)
         new = {name: pin(tool) for name, tool in self._tools.items() if name not in self._pins}
         if new:
-            self._keep(new)
+            self._keep(new, approved=False)
 
     @overload
     def __getitem__(self, index: int) -> Tool: ...
     @overload
     def __getitem__(self, index: slice) -> list[Tool]: ...
     def __getitem__(self, index: int | slice) -> Tool | list[Tool]:
-        guarded: list[Tool] = [_Guarded(name, tool, self) for name, tool in self._tools.items()]
+        guarded: list[Tool] = [_Guarded(name, tool, self).around(tool) for name, tool in self._tools.items()]
         return guarded[index]
 
     def __len__(self) -> int:
@@ -81,7 +84,7 @@ class Pinned(Sequence[Tool]):
         if name not in self._tools:
             msg = f"there is no tool {name!r}. {did_you_mean(name, self._tools)}"
             raise ToolError(msg)
-        self._keep({name: pin(self._tools[name])})
+        self._keep({name: pin(self._tools[name])}, approved=True)
 
     def _read(self) -> dict[str, str]:
         if self._file is None or not self._file.exists():
@@ -96,62 +99,76 @@ class Pinned(Sequence[Tool]):
             raise ConfigError(msg)
         return pins
 
-    def _keep(self, new: Mapping[str, str]) -> None:
-        self._pins |= new
+    def _keep(self, new: Mapping[str, str], *, approved: bool) -> None:
+        """Add pins to those that the file has by now: other processes write there, too.
+
+        Args:
+            new: Name → pin.
+            approved: Whether they stand in for what the file says; else they are only added where it says nothing.
+        """
         if self._file is None:
+            self._pins |= new
             return
-        draft = self._file.with_name(f"{self._file.name}.new")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(json.dumps(self._pins, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            draft.replace(self._file)
+            with _locked(self._file.with_name(f"{self._file.name}.lock")):
+                there = self._read()
+                self._pins = {**there, **new} if approved else {**new, **there}
+                draft = self._file.with_name(f"{self._file.name}.{os.getpid()}.new")
+                draft.write_text(json.dumps(self._pins, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+                draft.replace(self._file)
         except OSError as error:
             msg = f"cannot write the pins {self._file}: {error.strerror or error}."
             raise ConfigError(msg) from error
 
 
-class _Guarded:
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time; the file stays, because a lock on a deleted file keeps nobody out."""
+    import fcntl
+
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class _Guarded(Wrapped):
     """A tool that answers, and shows its words, only while it is what was approved."""
 
     def __init__(self, name: str, tool: Tool, pins: Pinned) -> None:
-        self.name, self._tool, self._pins = name, tool, pins
+        super().__init__(tool)
+        self._name, self._pins = name, pins
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     @property
     def description(self) -> str:
-        return self._tool.description if self._holds else "(Blocked: it has changed since it was approved.)"
-
-    @property
-    def effect(self) -> EffectKind:
-        return self._tool.effect
+        return super().description if self._holds else "(Blocked: it has changed since it was approved.)"
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        return self._tool.parameters if self._holds else {"type": "object", "properties": {}}
-
-    @property
-    def needs_sandbox(self) -> bool:
-        return bool(getattr(self._tool, "needs_sandbox", False))
+        return super().parameters if self._holds else {"type": "object", "properties": {}}
 
     @property
     def _holds(self) -> bool:
-        return self._pins.holds(self.name, self._tool)
+        return self._pins.holds(self._name, self._tool)
 
-    def session(self, sandbox: Sandbox | None, shared: MutableMapping[Hashable, Any]) -> _Guarded:
-        """For tools with a state of their own per episode; others stay what they are."""
-        make = getattr(self._tool, "session", None)
-        return self if make is None else _Guarded(self.name, make(sandbox, shared), self._pins)
+    def prepare(self, arguments: Mapping[str, Any]) -> Prepared:
+        ready = super().prepare(arguments) if self._holds else Prepared(refusal=self._blocked())
+        return ready if ready.refusal is not None else Prepared(ready.arguments, act=lambda: self._act(ready))
 
-    def lose(self) -> None:
-        if callable(lose := getattr(self._tool, "lose", None)):
-            lose()
+    async def _act(self, ready: Prepared) -> ToolResult:
+        return await ready.call() if self._holds else self._blocked()  # it may have changed while a person was asked
 
-    async def close(self) -> None:
-        close: Any = getattr(self._tool, "close", None)
-        if close is not None:
-            await close()
+    def _blocked(self) -> ToolResult:
+        text = f"The tool {self._name} was not called: its name, description, effect or arguments have changed since it was approved."
+        return refused(text, "blocked")
 
-    async def call(self, arguments: Mapping[str, Any]) -> ToolResult:
-        if self._holds:
-            return await self._tool.call(arguments)
-        text = f"The tool {self.name} was not called: its name, description, effect or arguments have changed since it was approved."
-        return ToolResult(text=text, ok=False, error="blocked", origin="world")
+    def around(self, tool: Tool) -> Wrapped:
+        return (_GuardedState if is_stateful(tool) else _Guarded)(self._name, tool, self._pins)
+
+
+class _GuardedState(_Guarded, Stateful):
+    """The same around a tool that keeps something from call to call."""

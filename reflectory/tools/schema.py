@@ -7,22 +7,31 @@ import json
 import re
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from reflectory.errors import ToolError, did_you_mean
+from reflectory.tools.checks import WrongArguments, json_object, shown
 
 _SECTION = re.compile(
     r"^(Args|Arguments|Parameters|Returns|Return|Raises|Yields|Examples?|Notes?|Attributes|Warnings?|See Also|References):\s*$"
 )
 _ENTRY = re.compile(r"^(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
-#: Characters of a wrong argument that are shown to the model.
-_SHOWN = 80
 
 
-class WrongArguments(ToolError):
-    """A model's arguments do not fit; the message says which, what was expected and what was given."""
+class Read(NamedTuple):
+    """Arguments that fit.
+
+    Attributes:
+        values: The function's keyword arguments, in its own types.
+        arguments: The same as JSON values, defaults included: what approval judges.
+        given: What the model gave, as JSON values.
+    """
+
+    values: dict[str, Any]
+    arguments: dict[str, Any]
+    given: dict[str, Any]
 
 
 class Reader(Protocol):
@@ -38,8 +47,8 @@ class Reader(Protocol):
         """JSON schema of the arguments, an object."""
         ...
 
-    def read(self, given: Any) -> dict[str, Any]:
-        """The function's keyword arguments.
+    def read(self, given: Any) -> Read:
+        """The arguments in the function's types, and as JSON.
 
         Raises:
             WrongArguments: They do not fit.
@@ -79,38 +88,47 @@ class Arguments:
             msg = f"the arguments of {where} cannot be described: {error}. Use types with a JSON form, such as list[str]."
             raise ToolError(msg) from error
 
-    def read(self, given: Any) -> dict[str, Any]:
-        """Check arguments and convert them to the function's types.
+    def read(self, given: Any) -> Read:
+        """Check arguments and convert them from JSON to the function's types; a text is no number, and a number no yes or no.
 
         Args:
             given: What the model gave.
 
         Returns:
-            Name → value; what was not given is left to the function's defaults.
+            What was not given is left to the function's defaults.
 
         Raises:
             WrongArguments: They do not fit.
         """
         if not isinstance(given, Mapping):
-            msg = f"The arguments must be a JSON object such as {self._example()}, not {_shown(given)}."
+            msg = f"The arguments must be a JSON object such as {self._example()}, not {shown(given)}."
             raise WrongArguments(msg)
+        plain, text = json_object(given)
         try:
-            read = self._model.model_validate(dict(given))
+            read = self._model.model_validate_json(text, strict=True)
         except ValidationError as error:
             raise WrongArguments(" ".join(self._problem(item) for item in error.errors(include_url=False, include_context=False))) from None
-        return {name: getattr(read, field) for field, name in self._names.items() if field in read.model_fields_set}
+        values = {name: getattr(read, field) for field, name in self._names.items() if field in read.model_fields_set}
+        return Read(values, as_json(read), plain)
 
     def _problem(self, item: Mapping[str, Any]) -> str:
         place = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "json_invalid":  # half of a surrogate pair, or nested too deep
+            return f"The arguments are no valid JSON: {item['msg']}."
         if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
             return f'There is no argument "{place}". {did_you_mean(place, self._names.values())}'
         if item["type"] == "missing":
             kind = self.schema["properties"].get(place, {}).get("type", "a value")
             return f'The argument "{place}" is missing; expected: {kind}.'
-        return f'The argument "{place}" does not fit: {item["msg"]}; given: {_shown(item["input"])}.'
+        return f'The argument "{place}" does not fit: {item["msg"]}; given: {shown(item["input"])}.'
 
     def _example(self) -> str:
         return json.dumps({name: "…" for name in self._names.values()}, ensure_ascii=False)
+
+
+def as_json(read: BaseModel) -> dict[str, Any]:
+    """Validated arguments as JSON values, by the names a model knows; a default that has no JSON form as its `repr`."""
+    return read.model_dump(mode="json", by_alias=True, warnings=False, fallback=repr)
 
 
 def read_docstring(text: str) -> tuple[str, dict[str, str]]:
@@ -185,11 +203,3 @@ def _field(parameter: inspect.Parameter, description: str | None) -> Any:
     except (TypeError, ValueError):  # a default of the function's own that a schema cannot show
         return Field(default_factory=lambda: parameter.default, **told)
     return Field(default=parameter.default, **told)
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=True)
-    except Exception:
-        text = type(value).__name__
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"

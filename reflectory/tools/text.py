@@ -75,7 +75,7 @@ def render(value: Any) -> str:
     if value is None:
         return "(nothing)"
     if isinstance(value, str):
-        return str(value)
+        return exact(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return _bytes(bytes(value))
     if isinstance(value, Iterator) or inspect.isawaitable(value) or inspect.isasyncgen(value):
@@ -93,10 +93,19 @@ def render(value: Any) -> str:
 def said(error: BaseException) -> str:
     """Type and message of an exception, without its traceback; also where the exception cannot print itself."""
     try:
-        message = str(error)
+        message = exact(str(error))
     except BaseException:
         message = ""
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def exact(text: str) -> str:
+    """A plain `str`: the methods of a subclass are somebody's code, and may do anything.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    return str.__str__(text)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,8 @@ import pytest
 from reflectory.config import RunConfig, load
 from reflectory.errors import ConfigError
 from reflectory.tools import Policy, open_policy, tool
-from reflectory.tools.approval import EFFECTS, Call, Human, RuleFile, Rules, call_approved, console, read_rules
+from reflectory.tools.approval import Human, Rules, call_approved, console
+from reflectory.tools.rules import EFFECTS, Call, RuleFile, read_rules
 
 
 def rules(text, tmp_path, ask=None):
@@ -165,9 +166,8 @@ def test_no_order_of_rules_lets_a_denied_effect_through():
 
 def test_the_terminal_shows_no_control_signs(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
-    assert console("open\x1b[2J\nbox ä") == "y"
+    assert console("open\x1b[2J\nbox ä") == "no"  # a file is no person
     shown = capsys.readouterr()
     assert "\x1b" not in shown.err
     assert "open\\x1b[2J\\nbox ä" in shown.err
     assert shown.out == ""
-    assert console("x") == "no"

@@ -66,7 +66,7 @@ def test_the_model_is_told_name_description_and_schema():
 
 
 async def test_arguments_become_the_functions_types():
-    result = await look.call({"place": {"x": "4"}, "title": "t"})
+    result = await look.call({"place": {"x": 4}, "title": "t"})
     assert (result.text, result.ok, result.error, result.origin) == ("4 near 3 t", True, "", "content")
     assert look(Place(x=1)) == "1 near 3 None"  # still the function it was
 
@@ -76,7 +76,7 @@ async def test_arguments_become_the_functions_types():
     [
         ({}, ['"place" is missing']),
         ({"place": {"x": 1}, "mod": "far"}, ['no argument "mod"', "Did you mean mode?"]),
-        ({"place": {"x": "four"}}, ['"place.x"', "integer", '"four"']),
+        ({"place": {"x": "4"}}, ['"place.x"', "integer", '"4"']),
         ({"place": {"x": 1}, "mode": "up"}, ['"mode"', "'near' or 'far'", '"up"']),
         ({"place": {"x": 1}, "schema": -1}, ['"schema"', "greater than or equal to 0", "-1"]),
         ({"place": "x" * 5000}, ['"place"', "5002 characters"]),
@@ -180,7 +180,7 @@ async def test_a_hanging_call_is_left_behind_and_so_many_that_the_tool_is_refuse
         return "back"
 
     results = [await hang.call({}) for _ in range(9)]
-    assert [result.error for result in results] == ["time"] * 9
+    assert [result.error for result in results] == ["time"] * 8 + ["blocked"]
     assert "background" in results[0].text
     assert "8 earlier calls" in results[8].text
     over.set()
@@ -278,13 +278,13 @@ def farm(tmp_path, monkeypatch):
 
 
 async def test_an_isolated_tool_runs_elsewhere_and_answers_the_same(farm):
-    result = await farm.repeat.call({"word": "ä", "times": "3"})
+    result = await farm.repeat.call({"word": "ä", "times": 3})
     assert (result.text, result.ok, farm.LOADED) == ("äää", True, [])
     long = await farm.repeat.call({"word": "xyz", "times": 5000})
     assert long.truncated
     assert len(long.text) < 1400
     assert long.sha256 == hashlib.sha256(b"xyz" * 5000).hexdigest()
-    told = json.loads((await farm.own.call({"text": "\ud800 \0 ✓"})).text)
+    told = json.loads((await farm.own.call({"text": "\0 ✓"})).text)
     assert told["pid"] != os.getpid()
     assert told["folder"] == []
     assert told["variable"] == "a variable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,10 @@ FORM = 'Write one JSON object and nothing else: {"tool": NAME, "arguments": {…
 MOST = 1_000_000
 #: Python's own parser is asked about calls no longer than this.
 _MOST_CALL = 10_000
+#: A fence around the whole action.
 _FENCED = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+#: Larger numbers are no argument; a float holds no larger ones either.
+_MOST_BITS = 1024
 _CALL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\(.*\)", re.DOTALL)
 
 
@@ -36,7 +40,9 @@ class Answer:
 
 
 def read_action(text: str, parameters: Mapping[str, Sequence[str]] | None = None) -> ToolCall | Answer:
-    """Read an action: the JSON object itself, one in a fenced block, or a call such as `search(query="x")` with plain values.
+    """Read an action: a JSON object, or a call such as `search(query="x")` with JSON values. A fence may stand around the whole of it.
+
+    What stands beside a fence, or in an argument, is never looked into: a fence that a model quotes is no action of its own.
 
     Args:
         text: What the model wrote.
@@ -51,12 +57,14 @@ def read_action(text: str, parameters: Mapping[str, Sequence[str]] | None = None
     if len(text) > MOST:
         msg = f"An action of {len(text)} characters is not read. {FORM}"
         raise ParseError(msg)
-    blocks = _FENCED.findall(text)
-    plain = (blocks[0] if len(blocks) == 1 else text).strip()
+    plain = text.strip()
+    if fence := _FENCED.fullmatch(plain):
+        plain = fence[1].strip()
     if _CALL.fullmatch(plain) and len(plain) <= _MOST_CALL:
         return _from_call(plain, parameters or {})
     try:
         data = json.loads(plain)
+        _json_value(data)
     except (ValueError, RecursionError) as error:
         msg = f"This is no JSON object ({error}). {FORM}"
         raise ParseError(msg) from None
@@ -108,7 +116,32 @@ def _from_call(text: str, parameters: Mapping[str, Sequence[str]]) -> ToolCall:
                 msg = "give each argument once, by name"
                 raise ValueError(msg)
             arguments[keyword.arg] = ast.literal_eval(keyword.value)
+        _json_value(arguments)
         return ToolCall(name, arguments)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         msg = f"This call cannot be read ({error}). {FORM}"
         raise ParseError(msg) from None
+
+
+def _json_value(value: Any) -> None:
+    """Whether a value is one that JSON has, with numbers of a size that everybody can read.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            msg = "the keys of an object are texts"
+            raise ValueError(msg)
+        for inner in value.values():
+            _json_value(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _json_value(inner)
+    elif isinstance(value, int | float):
+        if (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, int) and value.bit_length() > _MOST_BITS):
+            msg = "a number is too large, or is none"
+            raise ValueError(msg)
+    elif value is not None and not isinstance(value, str):
+        msg = f"a {type(value).__name__} is no JSON value"
+        raise ValueError(msg)

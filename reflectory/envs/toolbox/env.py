@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Hashable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from reflectory.envs.toolbox.actions import FORM, Answer, ToolCall, read_action
@@ -40,6 +41,45 @@ class Stateful(Protocol):
         ...
 
 
+class Ready(Protocol):
+    """A call whose arguments were read."""
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What the tool is given, as JSON values by name: what approval judges."""
+        ...
+
+    @property
+    def refusal(self) -> ToolResult | None:
+        """Why it cannot be made; None where it can."""
+        ...
+
+    async def call(self) -> ToolResult:
+        """Make the call, or say why not."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A tool that reads arguments apart from calling, so that what is approved is what it gets."""
+
+    def prepare(self, arguments: Mapping[str, Any]) -> Ready:
+        """Read arguments; never raises."""
+        ...
+
+
+@dataclass(frozen=True)
+class _AsGiven:
+    """A call of a tool that reads its arguments itself."""
+
+    tool: Tool
+    arguments: Mapping[str, Any]
+    refusal: ToolResult | None = None
+
+    async def call(self) -> ToolResult:
+        return await self.tool.call(self.arguments)
+
+
 class ToolboxEnv:
     """Tools as a world. An action is `{"tool": NAME, "arguments": {…}}` or `{"answer": TEXT}`, which ends the episode.
 
@@ -47,7 +87,8 @@ class ToolboxEnv:
     whatever else counts. A snapshot holds what was last shown: after a restart no tool is called again.
 
     Args:
-        tools: What can be called; tools that keep a state (an interpreter) are made anew for every episode.
+        tools: What can be called; tools that keep a state (an interpreter) are made anew for every episode. Arguments of an object of
+            your own are checked against its schema when it went through `reflectory.tools.as_tool`, as it does in a run.
         sandbox: For tools that run code and were given no sandbox of their own.
 
     Raises:
@@ -71,6 +112,7 @@ class ToolboxEnv:
         self._shared: dict[Hashable, Any] = {}
         self._task: Task | None = None
         self._last = Observation("")
+        self._ready: tuple[str, Ready] | None = None
 
     async def reset(self, task: Task, *, seed: int) -> Observation:
         """Show the goal and the tools. The seed plays no part: what tools do is not this world's to repeat."""
@@ -80,11 +122,18 @@ class ToolboxEnv:
         return self._last
 
     def called(self, action: str) -> tuple[str, EffectKind, Mapping[str, Any]] | None:
-        """(Tool, effect, arguments) of an action, for approval before it is done; None where it calls no tool."""
+        """(Tool, effect, arguments) of an action, for approval before it is done; None where it calls no tool.
+
+        The arguments are those that the tool will get when `step` is given the same action next: converted, with defaults.
+        """
+        self._ready = None
         with contextlib.suppress(ParseError):
             read = self._read(action)
             if isinstance(read, ToolCall) and read.tool in self._tools:
-                return read.tool, self._tools[read.tool].effect, read.arguments
+                tool = self._tools[read.tool]
+                ready = _prepare(tool, read.arguments)
+                self._ready = action, ready
+                return None if ready.refusal is not None else (read.tool, tool.effect, ready.arguments)
         return None
 
     async def step(self, action: str) -> StepResult:
@@ -108,7 +157,9 @@ class ToolboxEnv:
         tool = self._tools.get(read.tool)
         if tool is None:
             return self._refuse(f"There is no tool {read.tool!r}. {did_you_mean(read.tool, self._tools)} {FORM}")
-        result = await _call(tool, read.arguments)
+        kept, self._ready = self._ready, None
+        ready = kept[1] if kept is not None and kept[0] == action else _prepare(tool, read.arguments)
+        result = await _call(ready)
         self._last = Observation(spans=returned(tool.name, result.text, result.origin))
         return StepResult(observation=self._last, effect=_effect(tool.effect, result))
 
@@ -119,7 +170,7 @@ class ToolboxEnv:
                 await tool.close()
         for place in self._shared.values():
             await place.close()
-        self._tools, self._shared, self._task = {}, {}, None
+        self._tools, self._shared, self._task, self._ready = {}, {}, None, None
 
     def snapshot(self) -> str:
         """What was last shown, as a JSON token."""
@@ -147,17 +198,25 @@ class ToolboxEnv:
         return StepResult(observation=self._last, effect=Effect(changed=False, detail=text))
 
 
-async def _call(tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
-    """Call a tool, one that raises although none may included."""
+def _prepare(tool: Tool, arguments: Mapping[str, Any]) -> Ready:
+    return tool.prepare(arguments) if isinstance(tool, Preparing) else _AsGiven(tool, arguments)
+
+
+async def _call(ready: Ready) -> ToolResult:
+    """Make a call, of a tool that raises or returns no answer although none may included."""
     try:
-        return await tool.call(arguments)
+        result: Any = await ready.call()
     except Exception as error:
         return ToolResult(text=f"{type(error).__name__}: {error}", ok=False, error="raised")
+    if isinstance(result, ToolResult):
+        return result
+    text = f"The tool was called, but it returned a {type(result).__name__}, which is no ToolResult."
+    return ToolResult(text=text, ok=False, error="form", origin="world")
 
 
 def _effect(effect: EffectKind, result: ToolResult) -> Effect:
-    """Whether a call changed anything. Code that failed half-way may have: nobody can tell."""
+    """Whether a call changed anything. A call that failed, or is no longer waited for, may have: nobody can tell."""
+    harmless = effect in {"none", "read"}
     if result.ok:
-        return Effect(changed=None if effect in {"none", "read"} else True)
-    unknown = effect == "execute" and result.error not in _NOTHING_DONE
-    return Effect(changed=None if unknown else False, detail=result.error or "failed")
+        return Effect(changed=None if harmless else True)
+    return Effect(changed=False if harmless or result.error in _NOTHING_DONE else None, detail=result.error or "failed")

@@ -109,7 +109,7 @@ async def test_what_cannot_be_done_changes_nothing_and_says_why(action, says):
     [
         '{"tool": "count", "arguments": {"text": "a b"}}',
         '```json\n{"tool": "count", "arguments": {"text": "a b"}}\n```',
-        'I will count.\n```\n{"tool": "count", "arguments": {"text": "a b"}}\n```\nSo.',
+        '\n```\ncount("a b")\n```\n',
         'count(text="a b")',
         "count('a b')",
         '  count("a b", word="a")  ',
@@ -151,7 +151,7 @@ async def test_an_answer_ends_the_episode(expected, answer, reward):
     assert read_answer("") is None
 
 
-async def test_a_failure_is_told_and_is_no_change():
+async def test_a_failure_is_told_and_may_have_changed_something():
     class Raises:
         name, description, effect, parameters = "raises", "", "write", {}
 
@@ -163,7 +163,7 @@ async def test_a_failure_is_told_and_is_no_change():
     for name, says in (("broken", "ValueError: broken"), ("raises", "RuntimeError: although none may")):
         result = await env.step(json.dumps({"tool": name}))
         assert says in result.observation.text
-        assert (result.effect.changed, result.effect.detail) == (False, "raised")
+        assert (result.effect.changed, result.effect.detail) == (None, "raised")
 
 
 @given(st.text(alphabet="[]dataen 0123456789abcdef\n", max_size=120))
