@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from importlib.resources import files as package_files
 from typing import Any
 
 from reflectory.envs.code.problems import Args, Problem
-from reflectory.envs.code.values import NotPlain, decode, encode, same
+from reflectory.envs.code.values import DEEPEST, NotPlain, decode, encode, plain_json, same
 from reflectory.execution import Executed
 from reflectory.protocols import Sandbox
 
@@ -19,8 +20,10 @@ CALL_SECONDS = 2.0
 #: How the driver is started: without the agent's folder on the path until everything of its own is imported.
 PYTHON = ("python3", "-S", "-s", "-B", "-P", "-c")
 ANSWERS = ".answers"
-#: More than this much of answers is not read, in bytes.
-MOST = 16 * 2**20
+#: More than this is not read, in bytes: of all answers, and of one.
+MOST, MOST_ONE = 2 * 2**20, 256 * 1024
+#: Brackets that stand in one another in an answer: three for each dictionary.
+_BRACKETS = 3 * DEEPEST + 10
 #: More than this much of a program is not taken, in bytes.
 MOST_SOURCE = 512 * 1024
 
@@ -79,7 +82,9 @@ async def call_all(
     executed, raw = await _run(sandbox, submitted, json.dumps(request).encode())
     if executed.killed == "box":
         executed, raw = await _run(sandbox, submitted, json.dumps(request).encode())
-    return _read(raw, len(inputs), executed), (executed.stdout.text + executed.stderr.text).strip()
+    # Off the event loop: a program may fill the answers with whatever takes long to read.
+    answers = await asyncio.to_thread(_read, raw, len(inputs), executed)
+    return answers, (executed.stdout.text + executed.stderr.text).strip()
 
 
 async def _run(sandbox: Sandbox, files: Mapping[str, bytes], request: bytes) -> tuple[Executed, bytes]:
@@ -103,20 +108,16 @@ def _read(raw: bytes, count: int, executed: Executed) -> list[Answer]:
     found: dict[int, Answer] = {}
     for line in raw.splitlines() if len(raw) <= MOST else ():
         try:
-            entry = json.loads(line, parse_constant=_refuse)
+            entry = plain_json(line, most=MOST_ONE, deepest=_BRACKETS)
             number = entry["n"]
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             continue
-        if type(number) is int:
+        if type(number) is int and -1 <= number < count:
             found[number] = Answer(why="it answered twice") if number in found else _answer(entry)
     if -1 in found:
         return [found[-1]] * count
     ended = f"the call was ended: limit of {executed.killed}" if executed.killed else "the program ended before it returned"
     return [found.get(number, Answer(why=ended)) for number in range(count)]
-
-
-def _refuse(constant: str) -> Any:
-    raise NotPlain(constant)
 
 
 def _answer(entry: Mapping[str, Any]) -> Answer:

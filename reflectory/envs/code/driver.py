@@ -16,8 +16,8 @@ import traceback
 from types import FrameType
 from typing import Any, NoReturn
 
-DEEPEST = 200
-LONGEST = 400_000
+DEEPEST = 50
+LONGEST = 256_000
 FRAMES = 8
 
 

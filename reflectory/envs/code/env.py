@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reflectory.envs.code.actions import FORMS, Action, parse
+from reflectory.envs.code.actions import FORMS, Action, parse, replaced
 from reflectory.envs.code.cheats import stolen
 from reflectory.envs.code.checker import call_all
 from reflectory.envs.code.exercise import Exercise, exercise_of
@@ -85,7 +85,8 @@ class CodeEnv:
         """Start the task in a new folder; the world's seed plays no part, the task's inputs name their own.
 
         Raises:
-            EnvError: The task names no exercise.
+            ConfigError: The task was not made by this environment.
+            EnvError: The task names an exercise that is not there.
             SandboxMissing: No sandbox works here.
             SandboxError: It would show programs the references.
         """
@@ -95,7 +96,10 @@ class CodeEnv:
             await self._hide()
         self._workspace = Workspace(self.sandbox, self._exercise.files, self._exercise.setup)
         self._over, self._done = False, 0
-        return Observation(f"{task.goal}\n\n{self._exercise.opening()}")
+        if self._exercise.problem is None:
+            await self._workspace.first()
+        names = (await self._workspace.files()).keys()
+        return Observation(f"{task.goal}\n\n{self._exercise.opening(names)}")
 
     async def step(self, action: str) -> StepResult:
         """Do one action; what does not work changes nothing and says which forms do.
@@ -198,39 +202,47 @@ class CodeEnv:
         return _shown(*tests(problem, answers, printed, self.workspace.steady))
 
     async def _write(self, action: Action) -> StepResult:
-        data = action.body.encode("utf-8", "replace")
+        return await self._put(action.path, action.body.encode("utf-8", "replace"))
+
+    async def _put(self, path: str, data: bytes) -> StepResult:
         if len(data) > MOST:
             return _refused(f"A file may have {MOST // 1024} KB; this has {len(data) // 1024}.")
-        await self.workspace.write(action.path, data)
-        return _shown([world(f"Wrote {action.path} ({len(data)} bytes).")], changed=True)
+        await self.workspace.write(path, data)
+        return _shown([world(f"Wrote {path} ({len(data)} bytes).")], changed=True)
 
     async def _edit(self, action: Action) -> StepResult:
         text = await self._text(action.path)
-        if text is None:
-            return _refused(f"There is no file {action.path}.")
+        if isinstance(text, StepResult):
+            return text
         for number, (old, new) in enumerate(action.pieces, 1):
-            count = text.count(old) if old.strip() else 0
-            if count != 1:
-                found = "not there" if count == 0 else f"there {count} times"
+            places, changed = replaced(text, old, new)
+            if places != 1:
+                found = "not there" if places == 0 else f"there {places} times"
                 return _refused(
                     f"Nothing was changed: the SEARCH lines of block {number} are {found}; they must stand in the file exactly once."
                 )
-            text = text.replace(old, new)
-        return await self._write(Action("write", action.path, text))
+            text = changed
+        return await self._put(action.path, text.encode("utf-8", "surrogateescape"))
 
     async def _read(self, action: Action) -> StepResult:
         text = await self._text(action.path)
-        if text is None:
-            return _refused(f"There is no file {action.path}.")
-        lines = "".join(numbered(text, *action.lines))
+        if isinstance(text, StepResult):
+            return text
+        shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        lines = "".join(numbered(shown, *action.lines))
         return _shown([content(cut(lines, 12_000))] if lines else [world("No such lines." if text else "The file is empty.")])
 
     async def _list(self, action: Action) -> StepResult:
         return _shown(listing(await self.workspace.files()))
 
-    async def _text(self, path: str) -> str | None:
+    async def _text(self, path: str) -> str | StepResult:
+        """A file's text, bytes that are no UTF-8 as surrogates; or why there is none."""
         files = await self.workspace.files()
-        return files[path].decode("utf-8", "replace") if path in files else None
+        if path not in files:
+            return _refused(f"There is no file {path}.")
+        if len(files[path]) > MOST:
+            return _refused(f"{path} has more than {MOST // 1024} KB; look at it with `shell`.")
+        return files[path].decode("utf-8", "surrogateescape")
 
 
 def _refused(text: str) -> StepResult:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from reflectory.envs.code import cheats
-from reflectory.envs.code.checker import passes_hidden
+from reflectory.envs.code.archives import members_of
+from reflectory.envs.code.checker import CALL_SECONDS, passes_hidden
 from reflectory.envs.code.mutate import plant
 from reflectory.envs.code.problems import MAIN, Problem, find
 from reflectory.envs.code.report import calling
 from reflectory.envs.code.terminal import Chore
+from reflectory.envs.code.values import written
 from reflectory.envs.code.workspace import Workspace
-from reflectory.errors import EnvError
+from reflectory.errors import ConfigError, EnvError
 from reflectory.protocols import Sandbox
 from reflectory.records import Task
+
+_RULES = f"Each call may take {CALL_SECONDS:g} s, all together the time of one sandbox call. Only .py files are handed in."
 
 
 class Exercise(Protocol):
@@ -40,8 +46,12 @@ class Exercise(Protocol):
         """What lies in the working folder at first."""
         ...
 
-    def opening(self) -> str:
-        """What is said below the goal: visible tests, files."""
+    def opening(self, names: Collection[str]) -> str:
+        """What is said below the goal: visible tests, files, and the rules of time.
+
+        Args:
+            names: Files that stand in the folder.
+        """
         ...
 
     def solution(self) -> tuple[str, ...]:
@@ -78,11 +88,11 @@ class Coding:
         """The module to be repaired, or nothing."""
         return {MAIN: self.broken.encode()} if self.broken else {}
 
-    def opening(self) -> str:
-        """The visible tests, and the module where there is one."""
-        rows = [f"  {calling(self.problem, args)} must be {self.problem.expected(args)!r}\n" for args in self.problem.examples]
+    def opening(self, names: Collection[str]) -> str:
+        """The visible tests, the rules, and the module where there is one."""
+        rows = [f"  {calling(self.problem, args)} must be {written(self.problem.expected(args))}\n" for args in self.problem.examples]
         shown = f"\n{MAIN}:\n{self.broken}" if self.broken else ""
-        return f"Visible tests:\n{''.join(rows)}{shown}".rstrip()
+        return f"Visible tests:\n{''.join(rows)}{_RULES}\n{shown}".rstrip()
 
     def solution(self) -> tuple[str, ...]:
         """Write the reference, hand in."""
@@ -121,11 +131,11 @@ class Housekeeping:
         """The tree, drawn from the seed."""
         return self.chore.files(self.seed)
 
-    def opening(self) -> str:
-        """The first of the files."""
-        names = sorted(self.files)
-        more = [f"  … and {len(names) - 20} more"] if len(names) > 20 else []
-        return "\n".join(["Files:", *(f"  {name}" for name in names[:20]), *more])
+    def opening(self, names: Collection[str]) -> str:
+        """The first of the files that stand there."""
+        rows = [f"  {name}" for name in sorted(names)]
+        more = [f"  … and {len(rows) - 20} more"] if len(rows) > 20 else []
+        return "\n".join(["Files:", *rows[:20], *more])
 
     def solution(self) -> tuple[str, ...]:
         """Shell commands, hand in."""
@@ -136,16 +146,29 @@ class Housekeeping:
         return cheats.for_files(self.chore, self.seed)
 
     async def judge(self, workspace: Workspace, sandbox: Sandbox) -> bool:
-        """Look at the files, here."""
-        return self.chore.right(self.seed, await workspace.files(), await workspace.modes() if self.chore.modes else {})
+        """Look at the files, here, and into archives in a box of their own."""
+        after = await workspace.tree()
+        if after is None:
+            return False
+        packed = {path: after.files[path] for path in self.chore.packed(self.seed) if path in after.files}
+        members = await members_of(sandbox, packed) if packed else {}
+        # Off the event loop: what is compared is bounded, but may take a while.
+        return await asyncio.to_thread(self.chore.right, self.seed, await workspace.first(), after, members)
 
 
 def exercise_of(task: Task) -> Exercise:
     """The exercise of a task.
 
     Raises:
-        EnvError: Its inputs name none.
+        ConfigError: Its inputs name no kind of exercise: it was made from words, not by this environment.
+        EnvError: Its inputs name an exercise that is not there.
     """
+    if task.inputs.get("kind") not in {"function", "repair", "terminal", "generated"}:
+        msg = (
+            f"task {task.key} is no code task: the words of a goal alone have no tests. Take tasks of code_tasks() (`code:tasks`, "
+            "`code:functions`, …), or make your own with function_task(), repair_task() or chore_task()."
+        )
+        raise ConfigError(msg)
     kind, seed = task.inputs.get("kind"), int(task.inputs.get("seed", 0))
     if kind == "generated":
         from reflectory.envs.code.generated import generated_problem

@@ -10,10 +10,12 @@ import inspect
 import random
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reflectory.envs.code.values import written
 from reflectory.errors import EnvError
 
 #: The file that is asked for and that hidden tests import.
@@ -81,19 +83,30 @@ class Problem:
         return self.reference(*copy.deepcopy(args))
 
     def hidden(self, seed: int) -> list[Args]:
-        """Arguments of the hidden tests: the edges, then as many drawn ones as are missing, at least ten; none twice, none visible."""
+        """Arguments of the hidden tests: the edges, then as many drawn ones as are missing, at least ten; none twice, none visible.
+
+        No answer stands for more than half of them where the draws give others.
+        """
         rng = random.Random(f"{self.path}/{seed}")
         found = list(self.edges)
-        seen = {repr(args) for args in (*self.examples, *self.edges)}
+        seen = {written(args) for args in (*self.examples, *self.edges)}
         wanted = max(HIDDEN, len(found) + 10)
+        answers = Counter(written(self.expected(args)) for args in found)
+        common: list[Args] = []
         for _ in range(40 * wanted):
             if len(found) >= wanted:
                 break
             args = self.draw(rng)
-            if repr(args) not in seen:
-                seen.add(repr(args))
+            if (key := written(args)) in seen:
+                continue
+            seen.add(key)
+            answer = written(self.expected(args))
+            if answers[answer] >= wanted // 2:
+                common.append(args)
+            else:
+                answers[answer] += 1
                 found.append(args)
-        return found
+        return found + common[: wanted - len(found)]
 
 
 def problem(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import pprint
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from reflectory.envs.code.checker import Answer, passed
 from reflectory.envs.code.problems import Args, Problem
+from reflectory.envs.code.values import written
 from reflectory.execution import Executed
 from reflectory.records import Span
 
@@ -16,6 +17,8 @@ from reflectory.records import Span
 SHOWN = 4000
 #: Longest value that is shown, in characters.
 VALUE = 300
+#: A value that is longer is shown item by item.
+_WIDE = 60
 _ENDED = {
     "time": "it took too long",
     "memory": "it used too much memory",
@@ -45,7 +48,7 @@ def cut(text: str, most: int = SHOWN) -> str:
 
 def calling(problem: Problem, args: Args) -> str:
     """A call as it is written."""
-    return f"{problem.name}({', '.join(map(repr, args))})"
+    return f"{problem.name}({', '.join(map(written, args))})"
 
 
 def outcome(executed: Executed, steady: Callable[[str], str], what: str) -> list[Span]:
@@ -93,7 +96,7 @@ def tests(
         {
             "test": calling(problem, args),
             "ok": passed(answer, args, problem),
-            "expected": cut(repr(expected), VALUE),
+            "expected": written(expected, VALUE),
             "got": steady(_got(answer)),
             "trace": steady(answer.trace),
         }
@@ -114,7 +117,7 @@ def tests(
 
 
 def _got(answer: Answer) -> str:
-    return answer.why or cut(repr(answer.value), VALUE)
+    return answer.why or written(answer.value, VALUE)
 
 
 def _first(element: Mapping[str, Any], row: tuple[Args, Any, Answer], steady: Callable[[str], str]) -> list[Span]:
@@ -135,14 +138,24 @@ def difference(expected: Any, got: Any, *, most: int = 12) -> list[str]:
     one, other = _lines(expected), _lines(got)
     if len(one) < 2 and len(other) < 2:
         return [] if type(expected) is type(got) else [f"({type(expected).__name__} expected, got {type(got).__name__})"]
-    lines = [line for line in difflib.unified_diff(one, other, "expected", "got", lineterm="", n=1) if not line.startswith(("---", "+++"))]
+    lines = [
+        line for line in difflib.unified_diff(one, other, "expected", "got", lineterm="", n=1) if not line.startswith(("--- ", "+++ "))
+    ]
     return [cut(line, VALUE) for line in lines[:most]] + (["…"] if len(lines) > most else [])
 
 
 def _lines(value: Any) -> list[str]:
+    """A value in lines, at most 200, each cut: a text's own, or the items of one that is too long for a line."""
     if isinstance(value, str):
-        return [repr(line) for line in value.split("\n")][:200]
-    return pprint.pformat(value, width=60, sort_dicts=False)[:20_000].splitlines()[:200]
+        return [written(line, VALUE) for line in value[:20_000].split("\n")[:200]]
+    line = written(value, _WIDE)
+    if not isinstance(value, list | tuple | dict) or not line.endswith("…"):
+        return [line]
+    items = value.items() if isinstance(value, dict) else value
+    return [
+        f"{written(item[0], VALUE)}: {written(item[1], VALUE)}," if isinstance(value, dict) else f"{written(item, VALUE)},"
+        for item in itertools.islice(items, 200)
+    ]
 
 
 def listing(files: Mapping[str, bytes], *, most: int = 60) -> list[Span]:
@@ -158,6 +171,6 @@ def _name(path: str) -> str:
 
 def numbered(text: str, first: int, last: int) -> Iterable[str]:
     """Lines with their numbers, from `first` to `last`; (0, 0) means all."""
-    lines = text.splitlines()
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
     chosen = list(enumerate(lines, 1))[max(first, 1) - 1 : last or None]
     return [f"{number:>4}| {line}\n" for number, line in chosen]

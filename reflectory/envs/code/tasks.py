@@ -101,7 +101,8 @@ def chore_task(chore: Chore, *, seed: int = 0) -> Task:
         seed: Of the files.
     """
     return Task(
-        goal=f"Work on the files of the current folder with shell commands.\n\n{chore.goal}\n\nLeave all other files as they are.",
+        goal=f"Work on the files of the current folder with shell commands.\n\n{chore.goal}\n\n"
+        "In the end everything else must be as it was, permissions too, and no other file or folder may lie there.",
         env="code",
         id=_id(f"terminal/{chore.name}", seed),
         inputs={"kind": "terminal", "of": chore.path, "name": chore.name, "seed": seed, "situation": f"{chore.path}/{seed}"},

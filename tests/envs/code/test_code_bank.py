@@ -19,6 +19,7 @@ import pytest
 
 from reflectory.envs.code.problems import Problem, find
 from reflectory.envs.code.tasks import all_chores, all_problems
+from reflectory.envs.code.terminal import Tree
 from reflectory.envs.code.values import decode, encode, same
 
 PROBLEMS = {problem.name: problem for problem in all_problems()}
@@ -264,7 +265,8 @@ def test_a_chore_is_made_as_it_should_be(chore):
     assert find(chore.path) is chore
     assert chore.texts(0) == chore.texts(0) != chore.texts(1)
     before = {path: text.encode() for path, text in chore.texts(0).items()}
-    assert not chore.right(0, before, {})
+    tree = Tree(before, dict.fromkeys(before, "f644:"))
+    assert not chore.right(0, tree, tree, {})
     assert len(chore.goal) > 60
     assert all(not path.startswith("/") and ".." not in path for path in before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from reflectory.envs.code import checker
 from reflectory.envs.code.checker import call_all, passes_hidden
 from reflectory.envs.code.problems import Problem, find
+from reflectory.envs.code.report import tests as shown
 from reflectory.execution import Limits
 from reflectory.sandbox import LocalSandbox, Settings
 
@@ -174,6 +176,8 @@ async def test_a_hanging_program_costs_one_call_not_all(sandbox):
     [
         b"", b"\xff\xfe", b"[]", b"5", b"{}", b'{"n": "0", "value": "X"}', b'{"n": true, "value": "IX"}', b'{"n": 0.0, "value": "IX"}',
         b'{"n": 0, "value": NaN}', b"[" * 100_000, b'{"n": 0}' * 3, b'{"n": 0, "value": ["list"]}', b'{"n": 0, "value": {"a": 1}}',
+        b'{"n": 0, "value": ' + b'["list", [' * 52 + b"]]" * 52 + b"}",
+        b'{"n": 0, "value": "' + b"x" * 300_000 + b'"}', b'"' + b'\\"' * 60_000,
         b'{"n": 1, "value": "IX"}', b'{"n": 99999999999999999999, "value": "IX"}',
     ],
 )  # fmt: skip
@@ -210,3 +214,33 @@ async def test_own_modules_in_place_of_the_library_reach_nobody_else(sandbox):
 async def test_sets_come_in_the_same_order_every_time(sandbox):
     program = "def to_roman(number):\n    return list({str(n) for n in range(50)})\n"
     assert (await one(sandbox, program)).value == (await one(sandbox, program)).value
+
+
+async def test_answers_that_are_large_and_deep_do_not_hold_up_the_event_loop(sandbox):
+    """The program writes the answers itself, as much as it can; meanwhile others go on."""
+    deep = '["list", [' * 48 + '["list", [' + "0, " * 5000 + "0]]" + "]]" * 48
+    program = (
+        "import os\n\ndef two_teams(*args):\n    with open('.answers', 'w') as out:\n"
+        f'        for n in range(90): out.write(\'{{"n": %d, "value": {deep}}}\\n\' % n)\n    os._exit(0)\n'
+    )
+    problem = find("reflectory.envs.code.bank.graphs:two_teams")
+    longest, last = 0.0, time.monotonic()
+
+    async def beat():
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0.005)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
+    beating = asyncio.create_task(beat())
+    answers, printed = await call_all(sandbox, {"solution.py": program.encode()}, problem, problem.examples)
+    spans, _ = shown(problem, answers, printed, str)
+    beating.cancel()
+    assert not answers[0].why
+    assert sum(len(span.text) for span in spans) < 20_000
+    assert longest < 0.5
+
+
+async def test_more_answers_than_are_read_are_none(sandbox):
+    program = "import os\nopen('.answers', 'w').write('{\"n\": 0, \"value\": \"IX\"}\\n' + '\\n' * 3_000_000)\nos._exit(0)\n"
+    assert (await one(sandbox, program)).why

@@ -141,7 +141,7 @@ async def test_a_module_that_was_written_again_is_imported_again(env):
 async def test_what_differs_from_run_to_run_is_not_shown(sandbox):
     actions = (
         "python\nobject()",
-        "shell\npwd; mktemp; ls -l; ls -la | head -3; time true; python3 -c 'print(object(), {str(n) for n in range(9)})'",
+        "shell\npwd; mktemp; ls -l; ls -la | head -3; python3 -c 'print(object(), {str(n) for n in range(9)})'",
         "python\nimport tempfile, os\nprint(tempfile.mkdtemp(), os.getcwd())",
         "write solution.py\ndef to_roman(number):\n    print(object(), __file__)\n    return [__file__, repr(object())]\n",
         "test",
@@ -215,7 +215,17 @@ async def test_what_a_chore_does_not_name_must_stay(env):
     task = TASKS["terminal/collect_errors"]
     await env.reset(task, seed=0)
     solution = env.exercise.solution()[0]
-    for extra, reward in (("", 1.0), ("\ntouch extra", 1.0), ("\nrm -r logs", 0.0), ("\nfor f in logs/*; do echo x >> $f; done", 0.0)):
+    for extra, reward in (
+        ("", 1.0),
+        ("\nprintf '\\n\\n' >> errors.txt", 1.0),
+        ("\nfor f in logs/*; do echo >> $f; done", 0.0),
+        ("\ntouch extra", 0.0),
+        ("\nmkdir extra", 0.0),
+        ("\nln -s logs extra", 0.0),
+        ("\nchmod 777 logs", 0.0),
+        ("\nrm -r logs", 0.0),
+        ("\nfor f in logs/*; do echo x >> $f; done", 0.0),
+    ):
         await env.reset(task, seed=0)
         assert (await say(env, solution + extra, "submit"))[-1].reward == reward
 

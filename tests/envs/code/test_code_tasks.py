@@ -51,7 +51,7 @@ async def test_own_tasks_need_nothing_but_a_module(env):
     ],
 )
 async def test_a_task_that_names_no_exercise_says_so(env, inputs):
-    with pytest.raises(EnvError):
+    with pytest.raises((EnvError, ConfigError)):
         await env.reset(Task(goal="x", inputs=inputs), seed=0)
 
 

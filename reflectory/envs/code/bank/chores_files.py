@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import random
-import tarfile
-import zlib
 from collections.abc import Mapping
 
-from reflectory.envs.code.terminal import Files, Wanted, chore
+from reflectory.envs.code.terminal import Archives, Files, Wanted, chore
 
 _NAMES = ("river", "stone", "cloud", "leaf", "moss", "reed", "dune", "cave")
-#: No archive is unpacked beyond this, in bytes.
-_MOST = 2**20
 
 
 def _photos(rng: random.Random) -> Files:
@@ -149,30 +143,11 @@ def _project(rng: random.Random) -> Files:
     return {**files, "project/data/big.csv": "1,2\n" * 5, "project/.git/HEAD": "ref\n", "other.txt": "other\n"}
 
 
-def _members(archive: bytes, mode: str) -> dict[str, bytes] | None:
-    """Regular files of a tar archive by path; None for what is none, or is too large, or has anything but files and folders."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode=mode) as tar:  # type: ignore[call-overload]
-            found: dict[str, bytes] = {}
-            size = 0
-            for member in tar:
-                size += member.size
-                if size > _MOST or len(found) > 100 or not (member.isfile() or member.isdir()):
-                    return None
-                content = tar.extractfile(member)
-                if content is not None:
-                    found[member.name.removeprefix("./")] = content.read(_MOST)
-            return found
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError):
-        return None
+def _packed(files: Files) -> Archives:
+    return {"project.tar.gz": {path: text for path, text in files.items() if path.startswith("project/") and "/.git/" not in path}}
 
 
-def _packed(files: Files, found: Mapping[str, bytes]) -> bool:
-    wanted = {path: text.encode() for path, text in files.items() if path.startswith("project/") and not path.startswith("project/.git/")}
-    return _members(found.get("project.tar.gz", b""), "r:gz") == wanted
-
-
-@chore(tree=_project, more=_packed, solution="tar --exclude=project/.git -czf project.tar.gz project")
+@chore(tree=_project, archives=_packed, solution="tar --exclude=project/.git -czf project.tar.gz project")
 def pack_project(files: Files) -> Wanted:
     """Pack the folder `project` into `project.tar.gz` (a tar archive compressed with gzip), without its folder `.git`.
 
@@ -203,17 +178,8 @@ def join_parts(files: Files) -> Wanted:
     }
 
 
-def _squeezed(files: Files, found: Mapping[str, bytes]) -> bool:
-    for path, text in files.items():
-        if not _old(path):
-            continue
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(found.get(f"{path}.gz", b""))) as file:
-                if file.read(_MOST) != text.encode():
-                    return False
-        except (OSError, EOFError, zlib.error):
-            return False
-    return True
+def _squeezed(files: Files) -> Archives:
+    return {f"{path}.gz": {"": text} for path, text in files.items() if _old(path)}
 
 
 def _old(path: str) -> bool:
@@ -225,7 +191,7 @@ def _dated(rng: random.Random) -> Files:
     return {**{f"logs/{day}.log": f"log of {day}\n" * rng.randint(1, 9) for day in days}, "logs/readme.txt": "logs\n"}
 
 
-@chore(tree=_dated, more=_squeezed, solution="gzip logs/2024-01-*.log logs/2024-02-*.log")
+@chore(tree=_dated, archives=_squeezed, solution="gzip logs/2024-01-*.log logs/2024-02-*.log")
 def squeeze_old_logs(files: Files) -> Wanted:
     """Compress the old files of `logs` with gzip.
 

@@ -31,6 +31,10 @@ def _moments(rng: random.Random) -> list[str]:
         ("2024-05-31", 0),
         ("2024-12-31", 2),
         ("2024-01-01", -1),
+        # The 31st into each other month, and February of the years that are special.
+        *(("2023-01-31", months) for months in range(2, 12)),
+        *(("2022-12-31", months) for months in (1, 3, 5, 7)),
+        *((f"{year}-12-31", 2) for year in (1899, 1979, 1999, 2003, 2099, 2399)),
     ],
     draw=lambda rng: (_day(rng), rng.randint(-30, 30)),
 )
@@ -74,7 +78,7 @@ def working_days(first: str, last: str, holidays: list[str]) -> int:
 
 @problem(
     examples=[(3661,), (0,)],
-    edges=[(59,), (60,), (86400,), (3600,), (90061,), (172800,), (1,), (86399,)],
+    edges=[(59,), (60,), (86400,), (3600,), (90061,), (172800,), (1,), (86399,), (61,), (7205,), (90000,), (172860,), (86401,)],
     draw=lambda rng: (rng.randrange(400_000),),
     bugs=[("        if count:", "        if count > 1:")],
 )
@@ -114,7 +118,7 @@ def closest_times(times: list[str]) -> int | None:
 
 @problem(
     examples=[(2024, 2), (2023, 10)],
-    edges=[(2024, 9), (2023, 1), (2000, 2), (1900, 2), (2021, 2), (2024, 12)],
+    edges=[(2024, 9), (2023, 1), (2000, 2), (1900, 2), (2021, 2), (2024, 12), (2023, 11), (2024, 11), (2026, 11)],
     draw=lambda rng: (rng.randint(1990, 2050), rng.randint(1, 12)),
     bugs=[("while len(days) % 7", "if len(days) % 7")],
 )

@@ -109,6 +109,9 @@ def maze_steps(maze: list[str]) -> int:
         ({"a": {"b": 5, "c": 1}, "c": {"d": 1}, "d": {"b": 1}}, "a", "b"),
         ({"a": {"a": 3}}, "a", "a"),
         ({"a": {"b": 1}, "b": {"a": 1}}, "a", "z"),
+        ({"a": {"b": 1, "c": 9}, "b": {"d": 1}, "c": {"d": 1}}, "a", "d"),
+        ({"s": {"x": 2, "y": 1, "z": 8}, "x": {"g": 2}, "y": {"g": 4}, "z": {"g": 0}}, "s", "g"),
+        ({"a": {"c": 5, "b": 3, "d": 7}, "b": {"e": 3}, "c": {"e": 1}, "d": {"e": 2}}, "a", "e"),
     ],
     draw=lambda rng: (
         {key: {other: rng.randint(1, 9) for other in rng.sample("abcdef", rng.randint(0, 3))} for key in "abcdef"},

@@ -17,7 +17,24 @@ def _expression(rng: random.Random, depth: int) -> str:
 
 @problem(
     examples=[("3 4 + 2 *",), ("1 +",)],
-    edges=[("",), ("7",), ("1 2",), ("7 2 /",), ("-7 2 /",), ("4 0 /",), ("2 -3 *",), ("5 1 2 + 4 * + 3 -",), ("a",), ("7 -2 /",)],
+    edges=[
+        ("",),
+        ("7",),
+        ("1 2",),
+        ("7 2 /",),
+        ("-7 2 /",),
+        ("4 0 /",),
+        ("2 -3 *",),
+        ("5 1 2 + 4 * + 3 -",),
+        ("a",),
+        ("7 -2 /",),
+        ("8 3 -",),
+        ("2 9 - 4 +",),
+        ("6 -5 - 2 /",),
+        ("3 5 *",),
+        ("4 -7 +",),
+        ("1 2 3 4 5 - - - -",),
+    ],
     draw=lambda rng: (
         " ".join(str(rng.randint(-9, 9)) if rng.random() < 0.6 else rng.choice("+-*/") for _ in range(rng.choice([3, 3, 5, 5, 4]))),
     ),
@@ -100,6 +117,10 @@ def _factor(parts: list[str]) -> int:
         (["jnz 1 -9", "inc a"],),
         (["inc c"],),
         (["jnz 2 2", "inc a", "dec b"],),
+        # The last of a thousand lines, and the one after it, tell.
+        (["inc a", "inc b", "jnz 1 -2"],),
+        (["inc c", "jnz 1 1", "dec a", "jnz 1 -3"],),
+        (["inc b", "jnz 1 -1"],),
     ],
     draw=lambda rng: (
         [
@@ -150,6 +171,8 @@ def registers_after(program: list[str]) -> dict[str, int]:
         ("{a|none}", {}),
         ("{a|none}", {"a": "1"}),
         ("{a|}", {}),
+        ("}}", {}),
+        ("a }} b {{", {"a": "1"}),
     ],
     draw=lambda rng: (
         "".join(rng.choice(["{a}", "{b|x}", "{c}", "{{", "}}", "t", " ", "{b}", "{d|}"]) for _ in range(rng.randint(1, 6))),

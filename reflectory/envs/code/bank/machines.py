@@ -106,6 +106,9 @@ def leaving_order(people: int, count: int) -> list[int]:
         ([["deposit", 5], ["undo"], ["undo"]], 1),
         ([["withdraw", 9], ["undo"]], 3),
         ([["deposit", 2], ["withdraw", 1], ["undo"], ["undo"]], 0),
+        ([["deposit", 5], ["deposit", 0], ["undo"]], 2),
+        ([["deposit", 4], ["withdraw", 0], ["undo"]], 3),
+        ([["deposit", 1], ["deposit", 1], ["withdraw", 9], ["undo"], ["undo"]], 6),
     ],
     draw=lambda rng: (
         [rng.choice([["deposit", rng.randint(-1, 30)], ["withdraw", rng.randint(0, 30)], ["undo"]]) for _ in range(rng.randint(1, 8))],

@@ -104,6 +104,10 @@ def seconds_in(text: str) -> int | None:
         ("1.10", "1.9-x"),
         ("0.0-b", "0-b"),
         ("3.1-a", "3.1-a"),
+        ("1", "1.0.0"),
+        ("2.0.0", "2"),
+        ("4.0-x", "4.0.0.0-x"),
+        ("5", "5.0.0.1"),
     ],
     draw=lambda rng: (
         ".".join(str(rng.randint(0, 11)) for _ in range(rng.randint(1, 3))),
@@ -138,6 +142,9 @@ def _version(text: str) -> tuple[list[int], str]:
         ("[ a b ]\n  k  =  ",),
         ("no equals sign\n[s]\nline",),
         ("k=1\n\n\nk=2",),
+        ("x",),
+        ("a#b = 1\nc;=2",),
+        ("[a=1\nb=2]",),
     ],
     draw=lambda rng: (
         "\n".join(rng.choice(["[s]", "[t]", "; c", "# d", "", "a = 1", "b=2", "c =x y", "a=3", "junk"]) for _ in range(rng.randint(1, 9))),

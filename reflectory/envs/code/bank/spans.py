@@ -45,6 +45,9 @@ def merged_spans(spans: list[list[int]]) -> list[list[int]]:
         ([[9, 12], [10, 11]], 8, 17, 1),
         ([[8, 9], [9, 10]], 8, 10, 1),
         ([[12, 14], [9, 10]], 8, 17, 1),
+        ([[10, 12]], 8, 13, 2),
+        ([[3, 5], [8, 9]], 2, 10, 3),
+        ([[6, 7], [1, 2]], 0, 7, 4),
     ],
     draw=lambda rng: (_spans(rng, 4), rng.randint(0, 6), rng.randint(12, 24), rng.randint(1, 4)),
     bugs=["boundary/0"],
@@ -140,6 +143,9 @@ def twice_the_area(corners: list[list[int]]) -> int:
         ([[0, 0], [0, 0]],),
         ([[0, 0], [3, 0], [3, 3], [0, 3], [1, 1], [2, 0]],),
         ([[5, 5], [1, 1]],),
+        ([[0, 0], [1, 0], [0, 1]],),
+        ([[0, 0], [1, 0], [1, 1], [0, 1]],),
+        ([[2, 1], [3, 1], [3, 2]],),
     ],
     draw=lambda rng: (_points(rng, 3, 9),),
     bugs=["logic/0"],
@@ -168,6 +174,20 @@ def _turn(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> int:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
+def _two_boxes(rng: random.Random) -> tuple[list[int], list[int]]:
+    """Two rectangles with a point in common, mostly; the rest are apart in one direction or two."""
+
+    def box(x: int, y: int) -> list[int]:
+        first, second = [x - rng.randint(0, 6), x + rng.randint(1, 7)], [y - rng.randint(0, 6), y + rng.randint(1, 7)]
+        rng.shuffle(first)
+        rng.shuffle(second)
+        return [first[0], second[0], first[1], second[1]]
+
+    x, y = rng.randint(-30, 30), rng.randint(-30, 30)  # far from each other, so that to mix them up tells
+    away, up = rng.choice(((0, 0), (0, 0), (0, 0), (0, 15), (-15, 0), (15, -15)))
+    return box(x, y), box(x + away, y + up)
+
+
 @problem(
     examples=[([0, 0, 4, 4], [2, 2, 6, 6]), ([0, 0, 1, 1], [5, 5, 6, 6])],
     edges=[
@@ -176,8 +196,19 @@ def _turn(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> int:
         ([1, 1, 2, 2], [1, 1, 2, 2]),
         ([0, 0, 3, 9], [1, -5, 2, 20]),
         ([4, 4, 0, 0], [1, 1, 2, 2]),
+        ([0, 0, 2, 2], [5, 0, 6, 2]),
+        ([0, 0, 2, 2], [0, 5, 2, 6]),
+        # Far from the diagonal, so that to mix up x and y tells, whichever corners are named.
+        ([10, 100, 20, 120], [15, 110, 30, 140]),
+        ([15, 110, 30, 140], [10, 100, 20, 120]),
+        ([20, 120, 10, 100], [30, 140, 15, 110]),
+        ([130, 40, 110, 15], [120, 20, 100, 10]),
+        # Apart in both directions: the sides that are missing have a product, too.
+        ([0, 0, 2, 2], [5, 7, 6, 9]),
+        ([-4, -4, -1, -2], [1, 1, 3, 2]),
+        ([3, -5, 1, -3], [-2, 2, -4, 6]),
     ],
-    draw=lambda rng: ([rng.randint(-5, 5) for _ in range(4)], [rng.randint(-5, 5) for _ in range(4)]),
+    draw=_two_boxes,
     bugs=[("max(width, 0) * max(height, 0)", "max(width * height, 0)")],
 )
 def shared_area(one: list[int], other: list[int]) -> int:

@@ -147,7 +147,7 @@ _ROMAN = (
 
 @problem(
     examples=[(1994,), (4,)],
-    edges=[(1,), (3999,), (9,), (40,), (888,), (2000,), (0,)],
+    edges=[*((number,) for number in (0, 3999, 888, 2000, 1990, 2949, 14, 3444)), *((value,) for value, _ in _ROMAN if value != 4)],
     draw=lambda rng: (rng.randint(1, 3999),),
     bugs=[('(900, "CM"), ', "")],
 )

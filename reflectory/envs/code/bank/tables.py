@@ -158,7 +158,7 @@ _TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "ei
 
 @problem(
     examples=[(342,), (1005,)],
-    edges=[(0,), (7,), (13,), (20,), (21,), (100,), (999,), (1000,), (10000,), (999999,), (110,), (200001,)],
+    edges=[(0,), (7,), (13,), (20,), (21,), (100,), (999,), (1000,), (10000,), (999999,), (110,), (200001,), (19,), (219,), (19019,)],
     draw=lambda rng: (rng.randrange(10 ** rng.randint(2, 6)),),
     bugs=[('f"{_TENS[tens]}-{_ONES[ones]}" if ones', 'f"{_TENS[tens]} {_ONES[ones]}" if ones')],
 )
