@@ -24,10 +24,18 @@ def relative(path: str) -> str:
         SandboxError: It does not.
     """
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\0" in path or len(os.fsencode(path)) > 4096:
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path or not 0 < _length(path) <= 4096:
         msg = f"{path!r} is no path inside the working folder. Give a relative one without `..`, such as 'src/main.py'."
         raise SandboxError(msg)
     return "/".join(parts)
+
+
+def _length(path: str) -> int:
+    """Bytes of a file's name; 0 for text that cannot be one."""
+    try:
+        return len(os.fsencode(path))
+    except UnicodeEncodeError:
+        return 0
 
 
 def artefacts(answer: Mapping[str, Any], payload: bytes) -> list[Artefact]:
@@ -119,11 +127,31 @@ def _output(facts: Any, payload: bytes) -> tuple[Output, bytes]:
     facts = facts if isinstance(facts, Mapping) else {}
     head, tail, total = (max(0, int(facts.get(name, 0))) for name in ("head", "tail", "bytes"))
     digest = str(facts.get("sha256", ""))
-    first, last = (payload[:head], payload[head : head + tail])
-    text = first.decode("utf-8", "backslashreplace")
+    first, last = payload[:head], payload[head : head + tail]
     lost = total - head - tail
-    if lost > 0:
-        text += f"\n[… {lost} bytes left out, sha256 of all {total} bytes {digest} …]\n"
-    text += last.decode("utf-8", "backslashreplace")
     kept = digest if _SHA.fullmatch(digest) else ""
-    return Output(text=text, bytes=total, sha256=kept, truncated=lost > 0), payload[head + tail :]
+    if lost <= 0:
+        return Output(text=(first + last).decode("utf-8", "backslashreplace"), bytes=total, sha256=kept), payload[head + tail :]
+    first, last = _ends_whole(first), _begins_whole(last)
+    lost = total - len(first) - len(last)
+    text = first.decode("utf-8", "backslashreplace")
+    text += f"\n[… {lost} bytes left out, sha256 of all {total} bytes {digest} …]\n"
+    text += last.decode("utf-8", "backslashreplace")
+    return Output(text=text, bytes=total, sha256=kept, truncated=True), payload[head + tail :]
+
+
+def _ends_whole(data: bytes) -> bytes:
+    """Without the beginning of a UTF-8 character that is cut off at the end."""
+    for count in range(1, min(4, len(data) + 1)):
+        byte = data[-count]
+        if byte >= 0xC0:
+            return data[:-count] if count < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4) else data
+        if byte < 0x80:
+            break
+    return data
+
+
+def _begins_whole(data: bytes) -> bytes:
+    """Without the rest of a UTF-8 character whose beginning is cut off."""
+    start = next((place for place, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), len(data))
+    return data[start:] if start < 4 else data  # four in a row belong to no character

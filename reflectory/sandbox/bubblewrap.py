@@ -127,7 +127,7 @@ def _arguments(settings: Settings) -> Iterator[str]:
         yield from ("--bind", str(settings.proxy), str(PROXY))
         yield from ("--ro-bind-try", "/etc/ssl/certs", "/etc/ssl/certs", "--ro-bind-try", "/etc/ssl/openssl.cnf", "/etc/ssl/openssl.cnf")
     for path in settings.folders:
-        if path in COVERED or any(path.is_relative_to(folder) or folder.is_relative_to(path) for folder in REFUSED):
+        if any(_belongs_to_the_box(one) for one in (path, path.resolve())):
             msg = f"{path} cannot be shown in a box, which has its own. Copy it elsewhere, or put it into the box with `put`."
             raise SandboxError(msg)
         yield from ("--ro-bind", str(path), str(path))
@@ -135,6 +135,10 @@ def _arguments(settings: Settings) -> Iterator[str]:
         # What decides over an agent, such as the solutions of its tasks, is not for its eyes.
         yield from ("--tmpfs", str(PACKAGE), "--remount-ro", str(PACKAGE))
     yield from ("--remount-ro", "/", "--chdir", "/work")
+
+
+def _belongs_to_the_box(path: Path) -> bool:
+    return path in COVERED or any(path.is_relative_to(folder) or folder.is_relative_to(path) for folder in REFUSED)
 
 
 @functools.cache

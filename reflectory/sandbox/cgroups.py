@@ -20,7 +20,7 @@ from reflectory.execution import Killed, Limits
 from reflectory.sandbox.guest.confine import MARGIN
 from reflectory.sandbox.guest.processes import descendants
 
-#: Room for the agent itself, in MiB.
+#: Room for the agent itself, in MiB. It moves files piece by piece; what it holds as a whole is bounded by `box.MOST_INPUT`.
 AGENT_MB = 32
 CONTROLLERS = ("memory", "pids")
 _NAME = re.compile(r"reflectory-(\d+)-(\d+)-(\d+)-\d+")
@@ -42,14 +42,19 @@ class Place:
     controllers: tuple[str, ...]
 
     def settings(self, limits: Limits) -> dict[str, str]:
-        """File name → content. The files a box writes lie in memory and count as such."""
-        memory = str((limits.memory_mb + limits.disk_mb + AGENT_MB) * 2**20)
+        """File name → content."""
+        memory = str(room_mb(limits) * 2**20)
         files: dict[str, str] = {}
         if "memory" in self.controllers:
             files |= {"memory.limit_in_bytes": memory} if self.version == 1 else {"memory.max": memory, "memory.swap.max": "0"}
         if "pids" in self.controllers:
             files["pids.max"] = str(limits.processes + MARGIN)
         return files
+
+
+def room_mb(limits: Limits) -> int:
+    """Memory of a box in all, in MiB: programs, files (which lie in memory), the agent."""
+    return limits.memory_mb + limits.disk_mb + AGENT_MB
 
 
 class Group:

@@ -16,7 +16,7 @@ from itertools import chain
 from reflectory.errors import SandboxError, SandboxMissing
 from reflectory.execution import SandboxReport
 from reflectory.sandbox import seccomp
-from reflectory.sandbox.cgroups import AGENT_MB
+from reflectory.sandbox.cgroups import room_mb
 from reflectory.sandbox.guest.confine import MARGIN
 from reflectory.sandbox.launch import ENVIRONMENT, FLAGS, GUEST, INSIDE, PROXY, SAME, Launch, Settings, agent_code, base_spec, check
 from reflectory.sandbox.tried import tried
@@ -123,7 +123,7 @@ def missing_image(program: str, image: str) -> None:
 
 def _arguments(settings: Settings, name: str) -> Iterator[str]:
     limits = settings.limits
-    memory = f"{limits.memory_mb + limits.disk_mb + AGENT_MB}m"
+    memory = f"{room_mb(limits)}m"
     yield from ("run", "--rm", "--interactive", "--name", name, "--hostname", "box", "--pull", "never", "--network", "none")
     yield from ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", "65534:65534")
     yield from ("--pids-limit", str(limits.processes + MARGIN), "--memory", memory, "--memory-swap", memory, "--shm-size", "16m")

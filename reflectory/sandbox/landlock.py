@@ -143,6 +143,10 @@ def _leaks(abi: int) -> Iterator[str]:
     yield "side channels: time and load of the processors and their caches"
     yield from cgroups.leaks()
     if os.geteuid():
+        yield (
+            "processes: the kernel counts all of this user's together, so what other boxes and programs of this user start after a box's "
+            "interpreter or shell can leave it none"
+        )
         yield "user: programs run as this user; other programs of this user are kept off by Landlock and the filter alone"
         yield "priorities: programs can lower the priority of other processes of this user"
     else:

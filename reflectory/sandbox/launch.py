@@ -40,7 +40,7 @@ class Settings:
     Attributes:
         limits: What it may use.
         environment: Variables beside `ENVIRONMENT`; nothing is taken over from this process.
-        read_only: Files and folders of this machine that it may read, at the same paths.
+        read_only: Files and folders of this machine that it may read, at the same paths (one with `..` at the path that this means).
         packages: Whether the interpreter finds the packages installed beside this one.
         proxy: Path of the Unix socket of an egress proxy; None for no network at all.
         user: Numeric user the box's processes run as, where this process may choose; None keeps the own one.
@@ -77,7 +77,7 @@ class Settings:
         wanted = (
             *(path for path in own if path.exists()),
             *self.package_folders,
-            *(path.absolute() for path in self.read_only),
+            *(path.resolve() if ".." in path.parts else path.absolute() for path in self.read_only),
         )
         return tuple(dict.fromkeys(wanted))
 
@@ -169,15 +169,42 @@ def check(settings: Settings) -> None:
     """Make sure that this process can do what the settings ask of every tier.
 
     Raises:
-        SandboxError: It may not choose the user, or what a program is to read does not exist.
+        SandboxError: It may not choose the user, there is no such interpreter, what a program is to read does not exist, or a variable
+            of the environment is none.
     """
     if settings.user not in {None, os.geteuid()} and os.geteuid() != 0:
         msg = f"only root can run a box as the user {settings.user}; leave `user` out"
         raise SandboxError(msg)
+    if not _there(settings.interpreter):
+        msg = f"there is no interpreter {settings.python or settings.interpreter}. Give another `python`, such as /usr/bin/python3."
+        raise SandboxError(msg)
     for path in settings.read_only:
-        if not path.exists():
-            msg = f"there is no {path}, which a box is to read"
+        if not _there(path):
+            msg = f"there is no {str(path)!r} that this user can find, which a box is to read"
             raise SandboxError(msg)
+    for name, value in settings.environment.items():
+        if not _text(name) or not _text(value) or not name or "=" in name:
+            msg = f"{name!r}: {value!r} is no variable of an environment. Both must be text without NUL, and the name without `=`."
+            raise SandboxError(msg)
+
+
+def _there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _text(value: object) -> bool:
+    """Whether the kernel takes this as a part of an environment."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_reach(settings: Settings, user: int, paths: Iterable[Path]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from reflectory.errors import SandboxError
@@ -22,12 +22,8 @@ def tried(launch: Callable[[Settings], Launch]) -> tuple[dict[str, Any], str]:
     Returns:
         What the agent said of itself, and why it does not work ("" if it does).
     """
-    result: list[tuple[dict[str, Any], str]] = []
-    # A thread of its own: the caller may stand in an event loop.
-    thread = threading.Thread(target=lambda: result.append(asyncio.run(_try(launch))))
-    thread.start()
-    thread.join()
-    return result[0]
+    with ThreadPoolExecutor(1) as thread:  # the caller may stand in an event loop
+        return thread.submit(lambda: asyncio.run(_try(launch))).result()
 
 
 async def _try(launch: Callable[[Settings], Launch]) -> tuple[dict[str, Any], str]:
@@ -36,5 +32,5 @@ async def _try(launch: Callable[[Settings], Launch]) -> tuple[dict[str, Any], st
         async with await LiveBox(launch(settings), settings.limits).start() as box:
             done = await box.run(["/bin/sh", "-c", "echo works"])
             return dict(box.facts), "" if done.stdout.text == "works\n" else f"a program in it did not run: {done.stderr.text[:300]}"
-    except SandboxError as error:
+    except (SandboxError, OSError) as error:
         return {}, str(error)

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from reflectory.execution import SandboxReport
-from reflectory.sandbox.launch import GUEST, Launch, Settings, base_spec, boot, check, check_reach
+from reflectory.sandbox.launch import ENVIRONMENT, GUEST, Launch, Settings, base_spec, boot, check, check_reach
 
 
 class Unsafe:
@@ -53,5 +53,7 @@ class Unsafe:
 
 def remove(folder: str) -> None:
     """Delete a working folder, whatever a program has made of it (too deep for Python's own recursion, folders nobody may enter)."""
+    search = {"PATH": os.pathsep.join((os.environ.get("PATH", ""), ENVIRONMENT["PATH"]))}
+    null = subprocess.DEVNULL
     for command in (["rm", "-rf", "--", folder], ["chmod", "-R", "u+rwx", "--", folder], ["rm", "-rf", "--", folder]):
-        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(command, stdin=null, stdout=null, stderr=null, env=search, check=False)

@@ -131,7 +131,7 @@ async def test_a_box_that_hangs_is_killed_by_its_name(engine: Engine) -> None:
     began = time.monotonic()
     done = await box.run(["/bin/true"], seconds=0.1)
     assert time.monotonic() - began < 0.1 + 2
-    assert (done.killed, done.lost) == ("time", True)
+    assert (done.killed, done.lost) == ("box", True)
     assert until(lambda: not started(agent))
 
 

@@ -209,3 +209,12 @@ def test_an_ordinary_user_cannot_choose_a_user(tmp_path: Path) -> None:
     print(json.dumps(found))
     """
     assert set(as_user(code, tmp_path)) == {"only root can run a box as the user 1; leave `user` out"}
+
+
+def test_an_ordinary_user_is_told_that_his_processes_are_counted_together(tmp_path: Path) -> None:
+    local("landlock")
+    code = """
+    from reflectory.sandbox.landlock import _leaks
+    print(json.dumps(list(_leaks(6))))
+    """
+    assert any("processes: the kernel counts all of this user's together" in leak for leak in as_user(code, tmp_path))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+#: What a pipe can hold: the kernel's bound for one that a program has enlarged, and what it holds otherwise.
+MOST_PIPE = 2**20 + 2**16
 
 
 class Capture:
@@ -44,3 +49,51 @@ class Capture:
         tail = b"".join(self._tail)[-self._half :]
         facts = {"bytes": self.bytes, "sha256": self._hash.hexdigest(), "head": len(self._head), "tail": len(tail)}
         return facts, self._head + tail
+
+
+class Streams:
+    """The stdout and stderr of a program, as far as they were read.
+
+    Args:
+        fds: Their descriptors, non-blocking.
+        limits: Of the box.
+    """
+
+    def __init__(self, fds: tuple[int, int], limits: dict[str, Any]) -> None:
+        self.fds, self._keep, self._most = fds, limits["output_kb"] * 1024, limits["output_most_mb"] * 2**20
+        self._captures: dict[int, Capture] = {}
+        #: Those that are not at their end.
+        self.open = set(fds)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was read."""
+        self._captures = {fd: Capture(self._keep) for fd in self.fds}
+
+    @property
+    def over(self) -> bool:
+        """Whether one holds more than is allowed."""
+        return any(capture.bytes > self._most for capture in self._captures.values())
+
+    def read(self, fd: int) -> int:
+        """Take in what is there; how much it was, 0 also at the end of the stream."""
+        data = None
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(fd, 2**16)
+        if data:
+            self._captures[fd].add(data)
+        elif data is not None:
+            self.open.discard(fd)
+        return len(data or b"")
+
+    def drain(self) -> None:
+        """Read what is there, without waiting for more; an endless writer is not followed for ever."""
+        for fd in list(self.open):
+            left = MOST_PIPE
+            while left > 0 and (count := self.read(fd)):
+                left -= count
+
+    def result(self) -> tuple[dict[str, Any], bytes]:
+        """`stdout` and `stderr` for the header, and what was kept of both."""
+        out, err = (self._captures[fd].result() for fd in self.fds)
+        return {"stdout": out[0], "stderr": err[0]}, out[1] + err[1]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import struct
+from collections.abc import Iterable, Iterator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 HEAD = struct.Struct(">II")
 #: A longer header is refused.
 MOST_HEADER = 4 * 2**20
+#: Bytes read and written at a time.
+PIECE = 2**18
 
 
 class BrokenFrame(Exception):
@@ -22,8 +26,7 @@ class BrokenFrame(Exception):
 
 def pack(header: dict[str, Any], payload: bytes = b"") -> bytes:
     """One frame as bytes."""
-    text = json.dumps(header).encode("utf-8", "surrogateescape")
-    return HEAD.pack(len(text), len(payload)) + text + payload
+    return _head(header, len(payload)) + payload
 
 
 def lengths(head: bytes, *, most: int) -> tuple[int, int]:
@@ -58,9 +61,85 @@ def unpack(text: bytes) -> dict[str, Any]:
 
 def send(fd: int, header: dict[str, Any], payload: bytes = b"") -> None:
     """Write a frame to a blocking file descriptor."""
-    view = memoryview(pack(header, payload))
-    while view:
-        view = view[os.write(fd, view) :]
+    send_parts(fd, header, len(payload), (payload,))
+
+
+def send_parts(fd: int, header: dict[str, Any], size: int, parts: Iterable[bytes]) -> None:
+    """Write a frame whose payload comes piece by piece, so that it is never held as a whole.
+
+    Args:
+        fd: A blocking file descriptor.
+        header: Of the frame.
+        size: Bytes of all pieces.
+        parts: The pieces.
+    """
+    for part in itertools.chain((_head(header, size),), parts):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+class Payload:
+    """What is still to come of a frame.
+
+    Args:
+        fd: A blocking file descriptor.
+        size: Bytes.
+    """
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd, self.left = fd, size
+
+    def parts(self, count: int) -> Iterator[bytes]:
+        """The next bytes, piece by piece.
+
+        Raises:
+            ValueError: There are not so many.
+            BrokenFrame: End of file.
+        """
+        if count > self.left:
+            msg = f"{count} bytes were announced and {self.left} sent"
+            raise ValueError(msg)
+        while count:
+            part = os.read(self._fd, min(count, PIECE))
+            if not part:
+                msg = "the other side is gone"
+                raise BrokenFrame(msg)
+            count -= len(part)
+            self.left -= len(part)
+            yield part
+
+    def whole(self) -> bytearray:
+        """All of it.
+
+        Raises:
+            BrokenFrame: End of file.
+        """
+        data = bytearray(self.left)
+        start = 0
+        for part in self.parts(self.left):
+            data[start : start + len(part)] = part
+            start += len(part)
+        return data
+
+    def skip(self) -> None:
+        """Read what nobody wants.
+
+        Raises:
+            BrokenFrame: End of file.
+        """
+        for _ in self.parts(self.left):
+            pass
+
+
+def begin(fd: int, *, most: int = 2**30) -> tuple[dict[str, Any], Payload]:
+    """Read the header of a frame from a blocking file descriptor; its payload is to be read next.
+
+    Raises:
+        BrokenFrame: End of file, or no frame.
+    """
+    header, payload = lengths(bytes(Payload(fd, HEAD.size).whole()), most=most)
+    return unpack(bytes(Payload(fd, header).whole())), Payload(fd, payload)
 
 
 def receive(fd: int, *, most: int = 2**30) -> tuple[dict[str, Any], bytes]:
@@ -69,17 +148,11 @@ def receive(fd: int, *, most: int = 2**30) -> tuple[dict[str, Any], bytes]:
     Raises:
         BrokenFrame: End of file, or no frame.
     """
-    header, payload = lengths(_exactly(fd, HEAD.size), most=most)
-    return unpack(_exactly(fd, header)), _exactly(fd, payload)
+    header, payload = begin(fd, most=most)
+    return header, bytes(payload.whole())
 
 
-def _exactly(fd: int, count: int) -> bytes:
-    parts = []
-    while count:
-        part = os.read(fd, min(count, 2**20))
-        if not part:
-            msg = "the other side is gone"
-            raise BrokenFrame(msg)
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+def _head(header: dict[str, Any], size: int) -> bytes:
+    # Lone surrogates, which names of files may hold, come back as they were.
+    text = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return HEAD.pack(len(text), size) + text

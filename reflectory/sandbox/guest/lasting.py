@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import _socket
 import os
-import select
 from collections.abc import Callable
 
 from . import interpreter, kernel, shell
+from .call import readable
+from .capture import Streams
 from .frames import HEAD, MOST_HEADER, BrokenFrame, lengths, pack, unpack
 
 TYPE_CHECKING = False
@@ -17,22 +18,22 @@ if TYPE_CHECKING:
     #: Forks a confined child that runs a function with these descriptors as stdout and stderr.
     Fork = Callable[[Callable[[], object], tuple[int, int]], int]
 
-#: A longer answer of the shell, which is a number and a path, is none.
-MOST_TOLD = 2**16
+#: A longer answer of the shell, which is a number and some letters, is none.
+MOST_TOLD = 2**10
 
 
 class Lasting:
-    """A process that serves call after call.
+    """A process that serves call after call. What it answers begins with one byte: it has taken the request.
 
     Attributes:
         pid: Its process.
         ask: Where requests go; non-blocking.
         reply: Where answers come from; non-blocking.
-        streams: Its stdout and stderr.
+        streams: Its stdout and stderr; what it writes between two calls belongs to the next.
         ended: Becomes readable when it is dead.
     """
 
-    def __init__(self, pid: int, ask: int, reply: int, streams: tuple[int, int]) -> None:
+    def __init__(self, pid: int, ask: int, reply: int, streams: Streams) -> None:
         self.pid, self.ask, self.reply, self.streams = pid, ask, reply, streams
         self.ended = os.pidfd_open(pid)
         for fd in (ask, reply):
@@ -61,11 +62,11 @@ class Lasting:
     @property
     def ahead(self) -> bool:
         """Whether it answered, or ended, before it was asked."""
-        return _readable(self.reply, 0)
+        return readable(self.reply, 0) or readable(self.ended, 0)
 
     def status(self, seconds: float) -> int | None:
         """Its exit status, once; None if it does not end by itself within this time."""
-        if not _readable(self.ended, seconds):
+        if not readable(self.ended, seconds):
             return None
         try:
             return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -74,7 +75,7 @@ class Lasting:
 
     def close(self) -> None:
         """Let go of its descriptors."""
-        for fd in {self.ask, self.reply, self.ended, *self.streams}:
+        for fd in {self.ask, self.reply, self.ended, *self.streams.fds}:
             os.close(fd)
 
 
@@ -96,22 +97,22 @@ class Interpreter(Lasting):
             interpreter.serve(3, spec["paths"])
 
         pid = start(fork, become, (out, err), theirs=[theirs], ours=[ours])
-        return cls(pid, ours, ours, (out[0], err[0]))
+        return cls(pid, ours, ours, Streams((out[0], err[0]), spec["limits"]))
 
     def request(self, text: str) -> bytes:
         """A frame with the code."""
         return pack({"code": text})
 
     def complete(self, data: bytes | bytearray) -> bool:
-        """Whether this is a frame.
+        """Whether this is a mark and a frame.
 
         Raises:
             BrokenFrame: It is too long, or more than one.
         """
-        if len(data) < HEAD.size:
+        if len(data) < 1 + HEAD.size:
             return False
-        header, payload = lengths(bytes(data[: HEAD.size]), most=0)
-        return _whole(len(data), HEAD.size + header + payload)
+        header, payload = lengths(bytes(data[1 : 1 + HEAD.size]), most=0)
+        return _whole(len(data), 1 + HEAD.size + header + payload)
 
     def facts(self, data: bytes) -> dict[str, Any]:
         """Value, error and status of a cell.
@@ -119,7 +120,7 @@ class Interpreter(Lasting):
         Raises:
             BrokenFrame: It is no JSON object.
         """
-        answer = unpack(data[HEAD.size :])
+        answer = unpack(data[1 + HEAD.size :])
         code = answer.get("exit_code")
         return {
             "value": str(answer.get("value", "")),
@@ -147,20 +148,31 @@ class Shell(Lasting):
             shell.become(ask[0], reply[1], spec["environment"])
 
         pid = start(fork, become, (out, err), theirs=[ask[0], reply[1]], ours=[ask[1], reply[0]])
-        return cls(pid, ask[1], reply[0], (out[0], err[0]))
+        return cls(pid, ask[1], reply[0], Streams((out[0], err[0]), spec["limits"]))
+
+    #: What the shell told last.
+    _status, _traced = 0, False
 
     def request(self, text: str) -> bytes:
-        """The command, NUL-ended."""
-        return os.fsencode(text.replace("\0", "")) + b"\0"
+        """What bash reads to run the command.
+
+        Raises:
+            ValueError: It holds a NUL, which no command can.
+        """
+        if "\0" in text:
+            msg = "a command cannot hold a NUL byte"
+            raise ValueError(msg)
+        return shell.script(os.fsencode(text), self._status, traced=self._traced)
 
     def complete(self, data: bytes | bytearray) -> bool:
-        r"""Whether this is `status NUL folder NUL`.
+        r"""Whether this is a mark and `status NUL options NUL`.
 
         Raises:
             BrokenFrame: It is too long, or more than one.
         """
         if data.count(b"\0") < 2:
-            return _whole(len(data), MOST_TOLD)
+            _whole(len(data), MOST_TOLD)
+            return False
         return _whole(len(data), data.index(b"\0", data.index(b"\0") + 1) + 1)
 
     def facts(self, data: bytes) -> dict[str, Any]:
@@ -169,11 +181,12 @@ class Shell(Lasting):
         Raises:
             BrokenFrame: It is no number.
         """
-        status = data.split(b"\0")[0]
+        status, options = data[1:].split(b"\0")[:2]
         if not status.isdigit() or len(status) > 3:
             msg = "the shell answered what is no status"
             raise BrokenFrame(msg)
-        return {"exit_code": int(status)}
+        self._status, self._traced = int(status), b"x" in options
+        return {"exit_code": self._status}
 
 
 def start(
@@ -211,12 +224,6 @@ def pipe() -> tuple[int, int]:
     read, write = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(read, False)
     return read, write
-
-
-def _readable(fd: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 def _whole(length: int, expected: int) -> bool:

@@ -6,13 +6,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Descriptors a process may have open.
 MOST_OPEN = 256
 #: So few open descriptors are taken for sockets without a look.
 FEW = 8
+#: So often new processes are looked for while all are to be stopped.
+PASSES = 8
 
 
 def children(pid: int) -> list[int]:
@@ -62,10 +64,10 @@ def resident(pids: Collection[int]) -> int:
 
 
 def sockets(pids: Collection[int]) -> int:
-    """Open sockets of some processes; of one that hides itself, as many as it may have."""
+    """Open sockets of some processes; of one that hides itself, all that it has open, or may have where the kernel does not tell."""
     total = 0
     for pid in pids:
-        folder = f"/proc/{pid}/fd"
+        folder, most = f"/proc/{pid}/fd", 0
         try:
             # What is open at most costs one call to find out (Linux 6.2 and newer); to look at each one costs many.
             if 0 < (most := os.stat(folder).st_size) <= FEW:
@@ -73,7 +75,7 @@ def sockets(pids: Collection[int]) -> int:
                 continue
             names = os.listdir(folder)
         except PermissionError:
-            total += MOST_OPEN
+            total += most or MOST_OPEN
             continue
         except OSError:
             continue
@@ -129,13 +131,34 @@ def end_below(pid: int, *, without: Collection[int] = (), seconds: float = 1.0) 
         time.sleep(0.001)
 
 
+@contextlib.contextmanager
+def paused(pid: int, *, without: Collection[int] = ()) -> Iterator[None]:
+    """Stop everything below a process for a while.
+
+    Args:
+        pid: Whose descendants.
+        without: Left alone, with all below them.
+    """
+    stopped: list[int] = []
+    try:
+        for _ in range(PASSES):
+            fresh = [child for child in descendants(pid, without=without) if child not in stopped and _state(child) not in b"TZXt"]
+            if not fresh:
+                break
+            for child in fresh:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(child, signal.SIGSTOP)
+            stopped += fresh
+        yield
+    finally:
+        for child in stopped:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGCONT)
+
+
 def gone(pid: int) -> bool:
     """Whether a process is no more, or dead and not yet reaped."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except OSError:
-        return True
+    return _state(pid) in (b"Z", b"X")
 
 
 def reap(without: Collection[int] = ()) -> None:
@@ -144,3 +167,12 @@ def reap(without: Collection[int] = ()) -> None:
         if pid not in without:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+
+
+def _state(pid: int) -> bytes:
+    """A letter; X also for a process that is no more."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0]
+    except OSError:
+        return b"X"

@@ -8,14 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-#: Commands come NUL-ended on descriptor 8, "status NUL folder NUL" goes back on 9; neither is open in what a command starts.
-BASH = r"""
-while IFS= read -r -d '' __reflectory_command <&8; do
-  eval "$__reflectory_command" 8<&- 9>&-
-  printf '%d\0%s\0' "$?" "$PWD" >&9
-done
-"""
-IN, OUT = 8, 9
+#: Bash reads its script from its input, line by line; the input of commands is empty. Each command is one `eval`, between two reports
+#: on this descriptor, which is not open in what a command starts. There is no loop, so nothing is there for `break` to confuse.
+OUT = 250
+#: That the command was taken; after it the status and the options that are set. `set -x` shows nothing of this,
+#: and the empty line is for the parser, which knows no `{` right after an error.
+TAKEN = f"builtin printf + >&{OUT}\n".encode()
+REPORT = f'\n{{ builtin printf \'%s\\0%s\\0\' "$?" "$-" >&{OUT}; builtin set +x; }} 2>/dev/null\n'.encode()
 SHELLS = ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash")
 
 
@@ -24,20 +23,34 @@ def find_shell() -> str | None:
     return next((path for path in SHELLS if os.access(path, os.X_OK)), None)
 
 
+def script(command: bytes, status: int, *, traced: bool) -> bytes:
+    """What bash reads to run a command.
+
+    Args:
+        command: As it was given.
+        status: Of the command before, which `$?` is to give.
+        traced: Whether `set -x` holds.
+    """
+    # A list whose first part fails sets `$?` without ending a shell that has `set -e`, and without setting off a trap.
+    before = [b"builtin set -x"] * traced + [b"(builtin exit %d) && builtin :" % status] * bool(status)
+    if before:
+        command = b"{ " + b"; ".join(before) + b"; } 2>/dev/null\n" + command
+    quoted = command.replace(b"'", b"'\\''")
+    return TAKEN + b"builtin eval -- '" + quoted + b"' " + f"</dev/null {OUT}>&-\n".encode() + REPORT
+
+
 def become(read_end: int, write_end: int, environment: dict[str, str]) -> NoReturn:
     """Turn this process into the shell.
 
     Args:
-        read_end: Where commands come from.
-        write_end: Where statuses go.
+        read_end: Where its script comes from.
+        write_end: Where it reports to.
         environment: Its variables.
     """
     path = find_shell()
     if path is None:
         os._exit(127)
-    # Through high numbers first: an end may already stand on 8 or 9.
-    high = [os.dup2(fd, number) for fd, number in ((read_end, 100), (write_end, 101))]
-    os.dup2(high[0], IN)
-    os.dup2(high[1], OUT)
-    os.closerange(OUT + 1, 128)
-    os.execve(path, ["bash", "--noprofile", "--norc", "-c", BASH], environment)
+    os.dup2(write_end, OUT)
+    os.dup2(read_end, 0)
+    os.closerange(3, OUT)
+    os.execve(path, ["bash", "--noprofile", "--norc", "-s"], environment)

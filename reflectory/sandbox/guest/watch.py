@@ -33,6 +33,8 @@ class Watch:
         self._limits, self._held = spec["limits"], spec.get("held", False)
         self._folder = spec.get("watched", spec["work"]) if spec["watch_files"] else ""
         self.next = self._next_files = 0.0
+        #: Processes of the sandbox itself, which count for none.
+        self.apart: set[int] = set()
 
     def look(self, keep: Collection[int]) -> str:
         """Which limit is passed, or ""; looks no more often than every `LOOK` seconds.
@@ -44,7 +46,7 @@ class Watch:
         if now < self.next:
             return ""
         reap(keep)
-        pids = descendants(os.getpid())
+        pids = descendants(os.getpid(), without=self.apart)
         memory, threads = measure(pids)
         self.next = time.monotonic() + LOOK
         if threads > self._limits["processes"]:
