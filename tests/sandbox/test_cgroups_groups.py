@@ -46,12 +46,14 @@ def test_version_1_each_controller_has_its_own_tree(tmp_path: Path, monkeypatch:
     found = find(V1.format(root=tmp_path), "5:pids:/outer/inner\n4:memory:/mine\n1:name=systemd:/\n0::/\n")
     assert set(found) == {Place(tmp_path / "memory/mine", 1, ("memory",)), Place(tmp_path / "pids/inner", 1, ("pids",))}
     group = Group(SMALL, found)
-    group.take(os.getpid())
+    with subprocess.Popen(["sleep", "30"]) as one:
+        group.take(one.pid)
+        one.kill()
     (memory,) = (tmp_path / "memory/mine").iterdir()
     (pids,) = (tmp_path / "pids/inner").iterdir()
     assert (memory / "memory.limit_in_bytes").read_text() == str((96 + 4 + cgroups.AGENT_MB) * 2**20)
     assert int((pids / "pids.max").read_text()) >= SMALL.processes
-    assert (memory / "cgroup.procs").read_text() == str(os.getpid())
+    assert (memory / "cgroup.procs").read_text() == str(one.pid)
     assert group.overrun() == ""
     (memory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
     assert group.overrun() == "memory"

@@ -239,6 +239,9 @@ def test_no_spelling_of_a_near_ipv6_address_passes(data, address):
 def test_public_ipv4_addresses_and_only_those_pass(number):
     address = ipaddress.IPv4Address(number)
     relay, azure = ipaddress.ip_network("192.88.99.0/24"), ipaddress.ip_address("168.63.129.16")
+    protocols = ipaddress.ip_network("192.0.0.0/24")  # which of them are global differs between versions of Python
+    if address in protocols:
+        return
     if address.is_global and not address.is_multicast and address not in relay and address != azure:
         assert WIDE.check(f"http://{address}/").host == str(address)
     else:

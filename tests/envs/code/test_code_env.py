@@ -162,9 +162,10 @@ async def test_what_differs_from_run_to_run_is_not_shown(sandbox):
 async def test_output_without_end_is_cut_and_the_agent_goes_on(env):
     await env.reset(ROMAN, seed=0)
     results = await say(env, "python\nprint('x' * 10**6)", "shell\nyes", "shell\nexit 3", "shell\necho back")
+    anew = " The shell starts anew: its variables are gone."
     assert len(results[0].observation.text) < 6000
     assert "left out" in results[0].observation.text
-    assert results[1].observation.text.endswith("Ended: it printed too much.")
+    assert results[1].observation.text.endswith(f"Ended: it printed too much.{anew}")
     assert "Exit status 3. The shell starts anew" in results[2].observation.text
     assert results[3].observation.text == "back\nExit status 0."
 
@@ -174,7 +175,7 @@ async def test_a_limit_that_is_reached_is_told():
     await env.reset(ROMAN, seed=0)
     results = await say(env, "python\nwhile True: pass", "shell\nsleep 30", "python\n1 + 1")
     assert results[0].observation.text.endswith("Ended: it took too long.")
-    assert results[1].observation.text.endswith("Ended: it took too long.")
+    assert results[1].observation.text.endswith("Ended: it took too long. The shell starts anew: its variables are gone.")
     assert results[2].observation.text.startswith("2\n")
     await env.close()
 
